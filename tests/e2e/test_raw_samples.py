@@ -23,7 +23,7 @@ def _diff(made: RawModel, candidate: Path, folder: Path, *more: str) -> tuple[in
     given = ("diff", made.model, candidate, "--samples", made.samples, "--pipeline", made.pipeline, *more)
     command = [sys.executable, "-m", "windtunnel.cli", *map(str, given)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
-    # From another folder: what the pipeline names is beside it.
+    # From another folder: what the pipeline names is next to it.
     done = subprocess.run(command, cwd=folder, capture_output=True, env=environment, timeout=240)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 

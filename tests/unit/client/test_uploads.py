@@ -164,7 +164,7 @@ TOKENIZE = {"op": "tokenize", "kind": "wordpiece", "vocabulary": "words/vocab.tx
 
 
 def lay_out_text(folder: Path) -> Path:
-    """A pipeline in a folder of its own, with the files that it names beside it."""
+    """A pipeline in a folder of its own, with the files that it names next to it."""
     home = folder / "text"
     (home / "words").mkdir(parents=True)
     (home / "words/vocab.txt").write_text("[UNK]\na\n")

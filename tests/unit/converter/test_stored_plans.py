@@ -68,12 +68,12 @@ def of_text(vocabulary: str) -> dict[str, Any]:
     return {"schema": "windtunnel.pipeline/1", "steps": [step]}
 
 
-@pytest.mark.parametrize("form", ["by URI", "beside its pipeline"])
+@pytest.mark.parametrize("form", ["by URI", "next to its pipeline"])
 async def test_a_vocabulary_becomes_an_artifact_that_services_have_as_a_file(form: str, tmp_path: Path) -> None:
     words = tmp_path / "vocab.txt"
     words.write_text("[UNK]\na\n")
     preprocessing: Any = of_text(words.as_uri())
-    if form == "beside its pipeline":
+    if form == "next to its pipeline":
         (tmp_path / "pipeline.json").write_text(json.dumps(of_text("vocab.txt")))
         preprocessing = (tmp_path / "pipeline.json").as_uri()
     plan = dataclasses.replace(DEFAULT_PLAN, preprocessing=preprocessing)

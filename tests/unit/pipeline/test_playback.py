@@ -106,7 +106,7 @@ def test_several_inputs(images: Array) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"steps": [], "inputs": {"a": {"steps": []}}}, "pipeline: field 'inputs' is given beside 'steps'"),
+        ({"steps": [], "inputs": {"a": {"steps": []}}}, "pipeline: field 'inputs' is given in addition to 'steps'"),
         ({}, "pipeline: field 'steps' is missing"),
         ({"inputs": {}}, "pipeline: field 'inputs' must have at least 1 items; has 0"),
         ({"inputs": {"a": {}}}, "pipeline: input 'a': field 'steps' is missing"),

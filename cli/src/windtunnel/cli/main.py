@@ -25,6 +25,7 @@ from windtunnel.cli.commands.models import (
     layers,
     ops,
     parse_log,
+    pipelines,
     quantize,
     remedy,
 )
@@ -87,6 +88,7 @@ _COMMANDS = (
     diagnose.diagnose,
     layers.layers,
     edge_log.log,
+    pipelines.pipelines,
     parse_log.parse_log,
     bench.bench,
     build_app.build_app,

@@ -14,6 +14,7 @@ from windtunnel.pipeline.ops.image.resize import resize
 from windtunnel.pipeline.playback import play_back
 from windtunnel.pipeline.postprocess.ssd import Detections, SsdPostprocess
 from windtunnel.pipeline.read_pipeline import SCHEMA, Pipeline, Step
+from windtunnel.pipeline.ready_pipelines import ReadyPipeline, ready_names, ready_pipeline
 from windtunnel.pipeline.run_steps import Values, advance, after_each_step, apply_steps, begin, finished
 from windtunnel.pipeline.samples import Samples, load_samples
 from windtunnel.pipeline.samples_to_inputs import model_inputs
@@ -25,6 +26,7 @@ __all__ = [
     "Feed",
     "InputSpec",
     "Pipeline",
+    "ReadyPipeline",
     "Samples",
     "Shapes",
     "SsdPostprocess",
@@ -39,6 +41,8 @@ __all__ = [
     "load_samples",
     "model_inputs",
     "play_back",
+    "ready_names",
+    "ready_pipeline",
     "resize",
     "sample_inputs",
     "samples_fault",

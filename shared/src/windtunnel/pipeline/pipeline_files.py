@@ -1,4 +1,4 @@
-"""Files that a pipeline.json names: vocabularies and anchors. Beside the file they are paths, in a run artifacts."""
+"""Files that a pipeline.json names: vocabularies and anchors. Next to the file they are paths, in a run artifacts."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.pipeline.read_pipeline import Pipeline
 from windtunnel.pipeline.run_steps import Raw
 
-# The name of the only raw sample or input, where nothing names it.
+# The name of the only raw sample or input, if nothing names it.
 ONLY: Final = ""
 
 

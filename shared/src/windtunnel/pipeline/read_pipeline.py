@@ -131,8 +131,8 @@ class Pipeline:
         any shape and type too.
 
         Args:
-            raw: images uint8 RGB, (N, H, W, 3) or a list of (H, W, 3) of any sizes; waveforms float (N, samples) in
-                [-1, 1], or a list of (samples,) of any lengths; texts (N,) of str.
+            raw: images uint8 RGB, (N, H, W, 3) or a list of (H, W, 3) of any sizes. Waveforms are float (N, samples)
+                in [-1, 1], or a list of (samples,) of any lengths. Texts are (N,) of str.
             sample_rate_hz: of waveforms; None: not known.
             name: of the input, for a pipeline with `inputs`.
 

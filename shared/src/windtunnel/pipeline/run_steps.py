@@ -179,7 +179,7 @@ def apply_steps(
 def after_each_step(
     steps: Sequence[Step], raw: Raw, *, sample_rate_hz: float | None = None, kind: Kind | None = None
 ) -> Iterator[Values]:
-    """What every step gives: first the raw samples, then after each step. A search may go on from any of them.
+    """What every step gives: first the raw samples, then after each step. A search may continue from any of them.
 
     Args:
         steps: in order.

@@ -71,7 +71,11 @@ def _sources(samples: Samples, pipeline: Pipeline | None, specs: Sequence[InputS
 
 
 def _named_source(samples: Samples, pipeline: Pipeline, specs: Sequence[InputSpec], spec: InputSpec) -> _Source:
-    """The source of an input of a pipeline with `inputs`; samples without a name are for all of them."""
+    """The source of an input of a pipeline with `inputs`; samples without a name are for all of them.
+
+    Raises:
+        InvalidInput: the model lacks an input that the pipeline names, or the pipeline or the samples lack this one.
+    """
     unknown = [name for name in pipeline.inputs if not any(name in _names(one) for one in specs)]
     shown = ", ".join(one.alias or bare_name(one.name) for one in specs)
     if unknown:

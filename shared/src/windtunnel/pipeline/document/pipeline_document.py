@@ -111,7 +111,9 @@ class PipelineDocument(Document):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if self.steps is not None and self.inputs is not None:
-            raise problem("is given beside 'steps'", "a pipeline has steps, or inputs with steps each", ("inputs",))
+            raise problem(
+                "is given in addition to 'steps'", "a pipeline has steps, or inputs with steps each", ("inputs",)
+            )
         if self.steps is None and self.inputs is None:
             raise problem("is missing", at=("steps",))
         if self.steps is not None:

@@ -1,4 +1,4 @@
-"""What an op is given beside its values: its fields, the place in the pipeline, the sample rate in force."""
+"""What an op is given in addition to its values: its fields, the place in the pipeline, the sample rate in force."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Detections:
 
     Attributes:
         boxes: (N, max, 4) ymin, xmin, ymax, xmax, as parts of the image, not clipped; 0 where unused.
-        classes: (N, max), UNUSED where there is none.
+        classes: (N, max), UNUSED if there is none.
         scores: (N, max), 0 where unused.
     """
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from windtunnel.cli.io.console import json_option, print_json, run_async
-from windtunnel.cli.io.files import read_json, require_file
+from windtunnel.cli.io.files import read_pipeline, require_file
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
 
@@ -63,7 +63,7 @@ def diagnose(
     given = _Given(
         require_file(model, "model"),
         tuple(require_file(one, "recording") for one in edges),
-        read_json(pipeline, "pipeline"),
+        read_pipeline(pipeline),
         None if reference is None else require_file(reference, "reference"),
         tuple(require_file(one, "file of assertions") for one in assertions),
     )

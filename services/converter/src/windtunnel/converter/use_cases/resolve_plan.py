@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,11 @@ class PlanResolver:
             return await with_files(Pipeline.parse(value).to_json(), partial(self._file_of_pipeline, workdir, None))
 
     async def _file_of_pipeline(self, workdir: Path, pipeline: str | None, named: str, place: Place) -> str:
-        """The artifact of a file that a pipeline names: by a URI, or by a path beside the pipeline's own URI."""
+        """The artifact of a file that a pipeline names: by a URI, or by a path next to the pipeline's own URI.
+
+        Raises:
+            InvalidInput: it is a path, and the pipeline has no URI.
+        """
         uri = named
         if "://" not in named and not named.startswith("sha256:"):
             if pipeline is None or "://" not in pipeline:
@@ -167,7 +172,8 @@ class PlanResolver:
                     hint="give a URI, or submit with the CLI, which uploads the file",
                 )
             uri = f"{pipeline.rpartition('/')[0]}/{named}"
-        folder = workdir / f"file-{'-'.join(map(str, place))}"
+        # Not the place itself: it may hold the name of an input.
+        folder = workdir / f"file-{sha256(repr(place).encode()).hexdigest()[:16]}"
         return (await ingest(self._artifacts, self._sources, uri, folder))[0].uri
 
     async def _variant(self, variant: VariantSpec, workdir: Path) -> VariantSpec:

@@ -39,7 +39,7 @@ def mel(values: Array, fields: Fields, at: At) -> Array:
     if at.sample_rate_hz is None:
         raise InvalidInput(
             f"{at.where}: the sample rate of the waveforms is not known",
-            hint="give `sample_rate` (Hz) beside x in the samples, or beside raw in the edge file",
+            hint="give `sample_rate` (Hz) next to x in the samples, or next to raw in the edge file",
         )
     low, high = fields["low"], fields["high"]
     if high > at.sample_rate_hz / 2:

@@ -58,7 +58,7 @@ def ratio(at: At, to: float) -> tuple[int, int]:
     if at.sample_rate_hz is None:
         raise InvalidInput(
             f"{at.where}: the sample rate of the waveforms is not known",
-            hint="give `sample_rate` (Hz) beside x in the samples, or beside raw in the edge file",
+            hint="give `sample_rate` (Hz) next to x in the samples, or next to raw in the edge file",
         )
     for rate in (at.sample_rate_hz, to):
         if rate != int(rate) or rate <= 0:
