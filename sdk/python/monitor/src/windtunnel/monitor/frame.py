@@ -13,8 +13,8 @@ import numpy as np
 from windtunnel.monitor import messages, statistics
 from windtunnel.monitor.backlog import FRAME_CHANNEL, OVERHEAD_BYTES, Backlog
 from windtunnel.monitor.guard import Faults, guarded
-from windtunnel.monitor.mcap.writer import Outgoing
-from windtunnel.monitor.messages import Level, Role, Tensor, TimingKind
+from windtunnel.monitor.mcap.writer import Buffer, Outgoing
+from windtunnel.monitor.messages import Level, Role, TimingKind
 from windtunnel.monitor.settings import Redaction
 
 R = TypeVar("R")
@@ -47,12 +47,12 @@ class Frame:
     """A frame that is recorded; `with monitor.frame() as frame:`. No method raises an error of the monitor."""
 
     __slots__ = (
-        "_begin", "_closed", "_first", "_label", "_left_out", "_level", "_number", "_pieces", "_raw", "_recorder",
+        "_begin", "_closed", "_label", "_left_out", "_level", "_lost", "_number", "_pieces", "_raw", "_recorder",
         "_reserved", "_sample_rate", "_time", "_timings", "_token", "_values", "outer",
     )  # fmt: skip
 
     def __init__(
-        self, recorder: Recorder, level: Level, number: int, raw: Any, label: int | None, sample_rate_hz: float
+        self, recorder: Recorder, level: int, number: int, raw: Any, label: int | None, sample_rate_hz: float
     ) -> None:
         """Begin the frame.
 
@@ -68,12 +68,12 @@ class Frame:
         self._level = level
         self._number = number
         self._raw, self._label, self._sample_rate = raw, label, sample_rate_hz
-        self._pieces: list[bytes] = []
+        self._pieces: list[Buffer] = []
         self._timings: list[bytes] = []
         self._values: dict[str, str] = {}
         self._left_out: list[str] = []
         self._reserved = 0
-        self._closed = False
+        self._closed = self._lost = False
         self._token: Token[Frame | SkippedFrame | None] | None = None
         self.outer: Frame | SkippedFrame | None = None
         self._time = time.time_ns()
@@ -90,7 +90,7 @@ class Frame:
         return self._recorder
 
     @property
-    def level(self) -> Level:
+    def level(self) -> int:
         """How much is recorded of the frame."""
         return self._level
 
@@ -222,7 +222,7 @@ class Frame:
             self._left_out.append(words)
 
     @guarded
-    def timed(self, kind: TimingKind, name: str, begin_ns: int) -> None:
+    def timed(self, kind: int, name: str, begin_ns: int) -> None:
         """Record a time that ends now.
 
         Args:
@@ -234,52 +234,81 @@ class Frame:
         self._timings.append(messages.timing(kind, name, now - begin_ns, begin_ns - self._begin))
 
     @guarded
-    def _parts(self, role: Role, name: str, value: Any) -> None:
+    def _parts(self, role: int, name: str, value: Any) -> None:
         """Record the recordable parts of a function's arguments or result; the only one has the function's name."""
         found = list(_recordable("", value))
         for path, part in found:
             self._tensor(role, name if len(found) == 1 else f"{name}{path}", part)
 
+    def take(
+        self, role: int, value: Any, name: str, scale: float = 0.0, zero_point: int = 0, op_index: int | None = None
+    ) -> None:
+        """Record an array that nobody changes any more: its values are not copied.
+
+        Args:
+            role: What it is.
+            value: The array.
+            name: Its name.
+            scale: Of a quantized tensor: the real number of one unit.
+            zero_point: Of a quantized tensor: the integer that stands for 0.
+            op_index: Of a layer: index of the op that gives it.
+        """
+        self._tensor(role, name, value, scale, zero_point, op_index, True)
+
     @guarded
     def _tensor(
-        self, role: Role, name: str, value: Any, scale: float = 0.0, zero_point: int = 0, op_index: int | None = None
+        self,
+        role: int,
+        name: str,
+        value: Any,
+        scale: float = 0.0,
+        zero_point: int = 0,
+        op_index: int | None = None,
+        ours: bool = False,
     ) -> None:
-        if self._closed:
+        if self._closed or self._lost:
             return
         try:
-            array, redacted = messages.stored(value), False
+            array = messages.stored(value)
         except TypeError as error:
             self.leave_out(f"{_WORDS[role]} {name}: {error}".replace(" :", ":"))
             return
+        element, shape = messages.element_of(array), () if isinstance(array, str) else array.shape
+        redacted = False
+        room: bool | None = False
+        data: Buffer = b""
+        figures = None
         if self._recorder.redact is not None:
             array, redacted = self._redacted(role, name, array)
-        element = messages.element_of(array)
-        shape = () if isinstance(array, str) else array.shape
-        data, figures = b"", None
-        with_values = self._level >= Level.IO and (role is not Role.LAYER or self._level is Level.LAYERS)
-        if array is _DROPPED:
-            element, shape = 0, ()
-        elif with_values and self._room(role, array):
-            data = array.encode("utf-8", "replace") if isinstance(array, str) else array.tobytes()
-        elif not isinstance(array, str):
-            figures = statistics.of(array)
-        tensor = Tensor(role, name, element, shape, data, figures, scale, zero_point, redacted, op_index)
-        self._pieces += messages.tensor_pieces(tensor)
+            if array is not _DROPPED:
+                element, shape = messages.element_of(array), () if isinstance(array, str) else array.shape
+        if array is not _DROPPED:
+            if self._level >= Level.IO and (role != Role.LAYER or self._level == Level.LAYERS):
+                room = self._room(role, array)
+                if room is None:
+                    return
+            if room:
+                data = messages.data_of(array, ours)
+            elif not isinstance(array, str):
+                figures = statistics.of(array)
+        self._pieces += messages.tensor_pieces(
+            (role, name, element, shape), data, figures, (scale, zero_point, redacted, op_index)
+        )
 
-    def _room(self, role: Role, array: Any) -> bool:
-        """Reserve memory for values."""
+    def _room(self, role: int, array: Any) -> bool | None:
+        """Reserve memory for values. False: they are too large; None: other frames wait, so this one is lost."""
         size = 4 * len(array) if isinstance(array, str) else array.nbytes
         backlog = self._recorder.backlog
         if self._reserved + size > backlog.capacity:
             self.leave_out(f"{_WORDS[role]}: {_OVER_MEMORY}")
             return False
         if not backlog.reserve(size):
-            self.leave_out(f"{_WORDS[role]}: {_OVER_MEMORY}, because the disk is slow")
-            return False
+            self._lost = True
+            return None
         self._reserved += size
         return True
 
-    def _redacted(self, role: Role, name: str, array: Any) -> tuple[Any, bool]:
+    def _redacted(self, role: int, name: str, array: Any) -> tuple[Any, bool]:
         """What the app's hook leaves of a value; if the hook fails, nothing."""
         assert self._recorder.redact is not None
         try:
@@ -304,24 +333,27 @@ class Frame:
         self._closed = True
         _leave(self._token, self.outer)
         elapsed = time.perf_counter_ns() - self._begin
-        recorder = self._recorder
-        timings = [*self._timings, messages.timing(TimingKind.FRAME, "", elapsed, 0)]
+        backlog = self._recorder.backlog
+        if not self._lost:
+            message = self._message(elapsed)
+            # Values have their memory; the rest is asked for now.
+            if backlog.reserve(message.size + OVERHEAD_BYTES - self._reserved):
+                backlog.put(message)
+                return
+        backlog.release(self._reserved)
+        backlog.lose(1, f"frames: {_OVER_MEMORY}")
+
+    def _message(self, elapsed_ns: int) -> Outgoing:
         label = self._known_label()
         tail = messages.frame_tail(
-            recorder.take_memory(), self._values, label, self._left_out, float(self._sample_rate or 0)
+            self._recorder.take_memory(), self._values, label, self._left_out, float(self._sample_rate or 0)
         )
-        pieces = [messages.frame_head(self._number, self._time, self._level), *self._pieces, *timings, tail]
+        head = messages.frame_head(self._number, self._time, self._level)
+        timings = (*self._timings, messages.timing(TimingKind.FRAME, "", elapsed_ns, 0))
+        pieces: list[Buffer] = [head, *self._pieces, *timings, tail]
         if not self._reserved:
             pieces = [b"".join(pieces)]
-        size = sum(map(len, pieces))
-        message = Outgoing(FRAME_CHANNEL, self._number, self._time, pieces, size)
-        more = size + OVERHEAD_BYTES - self._reserved
-        backlog = recorder.backlog
-        if backlog.reserve(more):
-            backlog.put(message)
-        else:
-            backlog.release(self._reserved)
-            backlog.lose(1, f"frames: {_OVER_MEMORY}")
+        return Outgoing(FRAME_CHANNEL, self._number, self._time, pieces, sum(map(len, pieces)))
 
     def _known_label(self) -> int | None:
         if self._label is None:
@@ -342,7 +374,7 @@ class Stage:
 
     __slots__ = ("_begin", "_frame", "_kind", "_name")
 
-    def __init__(self, frame: Frame, kind: TimingKind, name: str) -> None:
+    def __init__(self, frame: Frame, kind: int, name: str) -> None:
         """Measure nothing yet.
 
         Args:
@@ -423,7 +455,7 @@ class NoFrame:
     def leave_out(self, words: str) -> None:
         """Say nothing."""
 
-    def timed(self, kind: TimingKind, name: str, begin_ns: int) -> None:
+    def timed(self, kind: int, name: str, begin_ns: int) -> None:
         """Record nothing."""
 
 

@@ -29,7 +29,7 @@ class MonitorOfInterpreters(Protocol):
     faults: Faults
 
     @property
-    def recording_level(self) -> Level:
+    def recording_level(self) -> int:
         """How much is recorded now."""
         ...
 
@@ -128,14 +128,13 @@ class MonitoredInterpreter:
         return self._monitor.frame_of_inference()
 
     @guarded
-    def _record(self, frame: Frame, role: Role) -> None:
+    def _record(self, frame: Frame, role: int) -> None:
         if self._parts is None:
             interpreter = self._interpreter
             self._parts = (_parts(interpreter.get_input_details()), _parts(interpreter.get_output_details()))
-        record = frame.input if role is Role.INPUT else frame.output
-        for part in self._parts[role is Role.OUTPUT]:
-            record(self.get_tensor(part.index), part.name, part.scale, part.zero_point)
-        if role is Role.OUTPUT and frame.level is Level.LAYERS:
+        for part in self._parts[role == Role.OUTPUT]:
+            frame.take(role, self.get_tensor(part.index), part.name, part.scale, part.zero_point)
+        if role == Role.OUTPUT and frame.level == Level.LAYERS:
             self.record_layers(frame)
 
     @guarded
@@ -153,7 +152,8 @@ class MonitoredInterpreter:
             frame.leave_out(NOT_KEPT)
         for layer in self._layers:
             part = layer.part
-            frame.layer(part.name, self.get_tensor(part.index), part.scale, part.zero_point, layer.op_index)
+            value = self.get_tensor(part.index)
+            frame.take(Role.LAYER, value, part.name, part.scale, part.zero_point, layer.op_index)
 
 
 class MonitoredRunner:
@@ -194,7 +194,7 @@ class MonitoredRunner:
             with frame.inference():
                 outputs = self._runner(**inputs)
             self._record(frame.output, outputs)
-            if frame.level is Level.LAYERS:
+            if frame.level == Level.LAYERS:
                 wrapped.record_layers(frame)
             return outputs
 

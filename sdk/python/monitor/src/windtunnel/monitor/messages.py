@@ -3,70 +3,58 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from windtunnel.monitor import wire
+from windtunnel.monitor.mcap.writer import Buffer
 from windtunnel.monitor.statistics import Statistics
 
 Array = npt.NDArray[Any]
 
 
-class Level(IntEnum):
-    """How much is recorded."""
+class Level:
+    """How much is recorded. Plain numbers: members of an Enum take longer than all else here."""
 
-    OFF = 0
-    STATISTICS = 1
-    IO = 2
-    LAYERS = 3
+    OFF: Final = 0
+    STATISTICS: Final = 1
+    IO: Final = 2
+    LAYERS: Final = 3
 
 
-class Role(IntEnum):
+LEVELS = ("off", "statistics", "io", "layers")
+
+
+class Role:
     """What an array is in the app."""
 
-    RAW = 1
-    INPUT = 2
-    OUTPUT = 3
-    LAYER = 4
-    FUNCTION_INPUT = 5
-    FUNCTION_OUTPUT = 6
-    POSTPROCESSED = 7
+    RAW: Final = 1
+    INPUT: Final = 2
+    OUTPUT: Final = 3
+    LAYER: Final = 4
+    FUNCTION_INPUT: Final = 5
+    FUNCTION_OUTPUT: Final = 6
+    POSTPROCESSED: Final = 7
 
 
-class TimingKind(IntEnum):
+class TimingKind:
     """What a time belongs to."""
 
-    FRAME = 1
-    STAGE = 2
-    INFERENCE = 3
-    LAYER = 4
+    FRAME: Final = 1
+    STAGE: Final = 2
+    INFERENCE: Final = 3
+    LAYER: Final = 4
 
 
 _ELEMENTS = {"<f4": 1, "<f2": 2, "<f8": 3, "|u1": 4, "|i1": 5, "<u2": 6, "<i2": 7, "<i4": 8, "<i8": 9, "|b1": 10}
 _ELEMENT_OF = {np.dtype(name): element for name, element in _ELEMENTS.items()}
 _TEXT = 11
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """An array of a frame, or a text; without data and statistics: what was left out."""
-
-    role: Role
-    name: str
-    element: int
-    shape: tuple[int, ...]
-    data: bytes = b""
-    statistics: Statistics | None = None
-    scale: float = 0.0
-    zero_point: int = 0
-    redacted: bool = False
-    op_index: int | None = None
+_LITTLE = sys.byteorder == "little"
 
 
 def stored(value: Any) -> Array | str:
@@ -115,58 +103,85 @@ def element_of(value: Array | str) -> int:
     return _TEXT if isinstance(value, str) else _ELEMENT_OF[value.dtype]
 
 
+def data_of(value: Array | str, ours: bool) -> Buffer:
+    """Take the bytes of a stored value.
+
+    Args:
+        value: What `stored` gave.
+        ours: Nobody changes it any more: a large array is not copied.
+
+    Returns:
+        Its bytes, little-endian, in C order.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    if not _LITTLE:
+        value = value.byteswap()
+    if ours and value.nbytes > 4096 and value.flags.c_contiguous:
+        return value.reshape(-1).view(np.uint8).data
+    return value.tobytes()
+
+
 @lru_cache(maxsize=512)
 def _tensor_head(role: int, name: str, element: int, shape: tuple[int, ...]) -> bytes:
     sizes = b"".join(map(wire.varint, shape))
-    return wire.number(1, role) + wire.text(2, name) + wire.number(3, element) + (wire.data(4, sizes) if shape else b"")
+    shape_field = wire.data(4, sizes) if shape else b""
+    return wire.number(1, role) + wire.text(2, name) + wire.number(3, element) + shape_field
 
 
-def tensor_pieces(tensor: Tensor) -> list[bytes]:
+@lru_cache(maxsize=512)
+def _tensor_end(scale: float, zero_point: int, redacted: bool, op_index: int | None) -> bytes:
+    return (
+        (wire.fixed64(7, struct.pack("<d", scale)) if scale else b"")
+        + wire.number(8, zero_point)
+        + wire.number(9, redacted)
+        + wire.number(10, 0 if op_index is None else op_index + 1)
+    )
+
+
+def tensor_pieces(
+    kind: tuple[int, str, int, tuple[int, ...]],
+    data: Buffer,
+    statistics: Statistics | None,
+    end: tuple[float, int, bool, int | None],
+) -> tuple[Buffer, ...]:
     """Write an array as a field of its frame.
 
     Args:
-        tensor: The array.
+        kind: Its role, name, element type and shape.
+        data: Its values, or nothing.
+        statistics: Its statistics, or None.
+        end: Scale and zero point, whether the redaction hook changed it, and the index of the op that gives it.
 
     Returns:
         Bytes in pieces: data is a piece of its own, so that it is not copied.
     """
-    before = _tensor_head(tensor.role, tensor.name, tensor.element, tensor.shape)
-    after = b""
-    if tensor.statistics is not None:
-        after = wire.data(6, _statistics(tensor.statistics))
-    if tensor.scale:
-        after += wire.fixed64(7, struct.pack("<d", tensor.scale))
-    if tensor.zero_point:
-        after += wire.number(8, tensor.zero_point)
-    if tensor.redacted:
-        after += wire.number(9, 1)
-    if tensor.op_index is not None:
-        after += wire.number(10, tensor.op_index + 1)
-    if not tensor.data:
-        content = before + after
-        return [wire.head(4, len(content)) + content]
-    data_head = wire.head(5, len(tensor.data))
-    size = len(before) + len(data_head) + len(tensor.data) + len(after)
-    return [wire.head(4, size) + before + data_head, tensor.data, after]
+    before = _tensor_head(*kind)
+    after = _tensor_end(*end)
+    if statistics is not None:
+        after = _statistics(statistics) + after
+    if not data:
+        return (wire.head(4, len(before) + len(after)), before, after)
+    data_head = wire.head(5, len(data))
+    size = len(before) + len(data_head) + len(data) + len(after)
+    return (wire.head(4, size) + before + data_head, data, after)
 
 
 _FIGURES = struct.Struct("<BfBfBfBf")
 
 
+@lru_cache(maxsize=512)
+def _counts(count: int, non_finite: int) -> bytes:
+    return wire.number(1, count) + wire.number(2, non_finite)
+
+
 def _statistics(s: Statistics) -> bytes:
-    counts = wire.number(1, s.count) + (wire.number(2, s.non_finite) if s.non_finite else b"")
+    quantiles = (s.quantiles if _LITTLE else s.quantiles.byteswap()).tobytes()
+    projection = (s.projection if _LITTLE else s.projection.byteswap()).tobytes()
     figures = _FIGURES.pack(0x1D, s.min, 0x25, s.max, 0x2D, s.mean, 0x35, s.std)
-    quantiles, projection = s.quantiles.astype("<f4", copy=False), s.projection.astype("<f4", copy=False)
-    return b"".join(
-        (
-            counts,
-            figures,
-            wire.head(7, quantiles.nbytes),
-            quantiles.tobytes(),
-            wire.head(8, projection.nbytes),
-            projection.tobytes(),
-        )
-    )
+    content = _counts(s.count, s.non_finite) + figures
+    content += b":" + wire.varint(len(quantiles)) + quantiles + b"B" + wire.varint(len(projection)) + projection
+    return b"2" + wire.varint(len(content)) + content
 
 
 def _time(nanoseconds: int) -> bytes:
@@ -175,7 +190,7 @@ def _time(nanoseconds: int) -> bytes:
     return wire.number(1, seconds) + wire.number(2, rest)
 
 
-def timing(kind: TimingKind, name: str, elapsed_ns: int, begin_ns: int, op: str = "") -> bytes:
+def timing(kind: int, name: str, elapsed_ns: int, begin_ns: int, op: str = "") -> bytes:
     """Write a time as a field of its frame.
 
     Args:
@@ -193,7 +208,7 @@ def timing(kind: TimingKind, name: str, elapsed_ns: int, begin_ns: int, op: str 
     return wire.data(5, words + begin + wire.text(5, op))
 
 
-def frame_head(number: int, time_ns: int, level: Level) -> bytes:
+def frame_head(number: int, time_ns: int, level: int) -> bytes:
     """Write what begins a frame.
 
     Args:

@@ -29,7 +29,7 @@ from windtunnel.monitor.guard import Faults, guarded
 from windtunnel.monitor.interpreter import MonitoredInterpreter
 from windtunnel.monitor.log_files import LogFiles
 from windtunnel.monitor.mcap.writer import Outgoing
-from windtunnel.monitor.messages import Level
+from windtunnel.monitor.messages import LEVELS, Level
 from windtunnel.monitor.settings import Redaction, checked_bounds, checked_selection, level_named
 
 P = ParamSpec("P")
@@ -128,7 +128,7 @@ class Monitor:
     @property
     def level(self) -> str:
         """How much is recorded; it may be set at any time."""
-        return self._configured.name.lower()
+        return LEVELS[self._configured]
 
     @level.setter
     def level(self, level: str) -> None:
@@ -187,7 +187,7 @@ class Monitor:
         return (frame, False) if frame is not None else (self.frame(), True)
 
     @property
-    def recording_level(self) -> Level:
+    def recording_level(self) -> int:
         """How much is recorded now: off after `close`."""
         return self._level
 

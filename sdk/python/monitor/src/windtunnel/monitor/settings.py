@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from windtunnel.monitor.messages import Level
+from windtunnel.monitor.messages import LEVELS
 
-LEVELS = tuple(level.name.lower() for level in Level)
 Redaction = Callable[[str, str, Any], Any]
 ModelName = str | PathLike[str]
 
@@ -38,23 +37,21 @@ class Selection:
     every_s: float | None
 
 
-def level_named(level: str | Level) -> Level:
+def level_named(level: str) -> int:
     """Find a level by its name.
 
     Args:
         level: "off", "statistics", "io" or "layers".
 
     Returns:
-        The level.
+        Its number.
 
     Raises:
         ValueError: There is no such level.
     """
-    if isinstance(level, Level):
-        return level
     if level not in LEVELS:
         raise ValueError(f"level={level!r} is unknown: use one of {', '.join(LEVELS)}")
-    return Level[level.upper()]
+    return LEVELS.index(level)
 
 
 def checked_bounds(values: Mapping[str, float]) -> Bounds:

@@ -26,10 +26,12 @@ _SEED = 0x57494E4454554E4E
 _WORD = 64
 _ROW = 1024
 _BLOCK = 16 * _ROW
+# For longer vectors, OpenBLAS wakes threads of its own.
+_DOT = _BLOCK // 2
 _CACHED_BLOCKS = 10
 _FLOAT32_LIMIT = float(np.finfo(np.float32).max)
-# Up to here, 64 values are added in float32 without an overflow.
-_SAFE = 1e36
+_FLOAT64 = np.dtype(np.float64)
+_least, _largest, _added, _dot = np.minimum.reduce, np.maximum.reduce, np.add.reduce, np.dot
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -86,7 +88,7 @@ def of(values: npt.ArrayLike) -> Statistics:
     array = _flat(values)
     if not array.size:
         return Statistics(0, 0, 0.0, 0.0, 0.0, 0.0, _NONE, _NONE)
-    low, high = float(np.minimum.reduce(array)), float(np.maximum.reduce(array))
+    low, high = float(_least(array)), float(_largest(array))
     # NaN and infinities reach the least or the largest value.
     if -math.inf < low and high < math.inf and high == high:
         return _of_finite(array, low, high, array.size, _quantiles(_sample(array)))
@@ -99,21 +101,18 @@ def of(values: npt.ArrayLike) -> Statistics:
 
 def _of_finite(array: Array, low: float, high: float, finite: int, quantiles: Floats) -> Statistics:
     """Of an array in which 0 stands for what is not finite; low, high and quantiles are of the finite values."""
-    total, squares, projection = _sums(array, wide=max(-low, high) > _SAFE)
+    wide = array.dtype is _FLOAT64 or array.dtype == _FLOAT64 or max(-low, high) * array.size > _FLOAT32_LIMIT
+    total, squares, projection = _double_sums(array.astype(np.float64, copy=False)) if wide else _sums(array)
     mean = total / finite if finite else 0.0
     variance = squares / finite - mean * mean if finite else 0.0
-    if not variance >= 1e-7 * mean * mean:  # cancelled, or NaN: infinity less infinity
+    # Cancelled, or NaN from infinity less infinity. Squares in float32 have 7 digits, in float64 16.
+    if not variance >= (1e-7 if wide else 1e-2) * mean * mean:
         variance = _centered(array, mean, array.size - finite, finite)
-    return Statistics(
-        array.size,
-        array.size - finite,
-        _stored(low),
-        _stored(high),
-        _stored(min(max(mean, low), high)),
-        _stored(math.sqrt(variance)),
-        quantiles,
-        projection,
-    )
+    if wide:
+        low, high = _stored(low), _stored(high)
+    mean = low if mean < low else high if mean > high else mean
+    deviation = _stored(math.sqrt(variance))
+    return Statistics(array.size, array.size - finite, low, high, mean, deviation, quantiles, projection)
 
 
 def _stored(value: float) -> float:
@@ -198,12 +197,16 @@ def _quantiles(sample: Array) -> Floats:
 
 
 class _Scratch(threading.local):
-    """Buffers of a thread: of one block in float64 and in float32, and of the sums of its rows."""
+    """Buffers of a thread, of one block each, and of the sums of its rows."""
 
     def __init__(self) -> None:
-        self.doubles = np.empty(_BLOCK, np.float64)
-        self.floats = np.empty(_BLOCK, np.float32)
-        self.sums = np.empty((_BLOCK // _ROW, SUMS), np.float32)
+        self.values = np.empty(_BLOCK, np.float32)
+        self.signed = np.empty(_BLOCK, np.float32)
+        self.added = np.empty(_BLOCK, np.float32)
+        self.signed_bits, self.added_bits = self.signed.view(np.uint32), self.added.view(np.uint32)
+        self.rows = self.added.reshape(-1, _ROW)
+        self.words = self.added[:_ROW].reshape(-1, _WORD)
+        self.sums = np.zeros((_BLOCK // _ROW, SUMS), np.float32)
 
 
 _scratch = _Scratch()
@@ -211,8 +214,11 @@ _position = np.arange(_ROW)
 # Adds the values of a row: value p goes to sum (p + floor(p / 64)) mod 16.
 _FOLD = np.zeros((_ROW, SUMS), np.float32)
 _FOLD[_position, (_position + _position // _WORD) % SUMS] = 1
+# The same for a row of 16 words: word w is turned by w, as a row is by its number.
+_FOLD_WORD = np.ascontiguousarray(_FOLD[:_WORD])
 # Turns the sums of row r of a block by r.
 _TURNED = np.arange(SUMS)[:, None] * SUMS + (np.arange(SUMS)[None, :] - np.arange(SUMS)[:, None]) % SUMS
+_ONES = np.ones(_DOT, np.float32)
 _SIGNS: dict[int, npt.NDArray[np.uint32]] = {}
 
 
@@ -228,37 +234,47 @@ def _signs(block: int) -> npt.NDArray[np.uint32]:
     return signs
 
 
-def _sums(array: Array, wide: bool) -> tuple[float, float, Floats]:
-    """The sum, the sum of squares, and the projection of finite values. wide: float32 has no room for sums of them."""
-    if array.dtype == np.float64 or wide:
-        return _double_sums(array.astype(np.float64, copy=False))
-    scratch = _scratch
+def _sums(array: Array) -> tuple[float, float, Floats]:
+    """The sum, the sum of squares, and the projection of finite values whose sums float32 can hold."""
+    scratch, n = _scratch, array.size
     total = squares = 0.0
-    rows = np.zeros((_BLOCK // _ROW, SUMS), np.float64)
-    for block, start in enumerate(range(0, array.size, _BLOCK)):
-        part = array[start : start + _BLOCK]
+    for block, start in enumerate(range(0, n, _BLOCK)):
+        part = array[start : start + _BLOCK] if n > _BLOCK else array
         size = part.size
-        doubles = scratch.doubles[:size]
-        doubles[:] = part
-        total += float(np.add.reduce(doubles))
-        # In halves: for longer vectors, OpenBLAS wakes threads of its own.
-        half = size // 2
-        squares += float(np.dot(doubles[:half], doubles[:half])) + float(np.dot(doubles[half:], doubles[half:]))
-        used = -(-size // _ROW)
-        signed = scratch.floats[: used * _ROW]
-        signed[size:] = 0
-        signed = _with_signs(part, _signs(block), signed)
-        np.dot(signed.reshape(used, _ROW), _FOLD, out=scratch.sums[:used])
-        rows[:used] += scratch.sums[:used]
-    return total, squares, _stored_array(_projection(rows, array.size))
+        if part.dtype != np.float32:
+            scratch.values[:size] = part
+            part = scratch.values[:size]
+        if size <= _DOT:
+            total += float(_dot(part, _ONES[:size]))
+            squares += float(_dot(part, part))
+        else:
+            first, second = part[:_DOT], part[_DOT:]
+            total += float(_dot(first, _ONES)) + float(_dot(second, _ONES[: size - _DOT]))
+            squares += float(_dot(first, first)) + float(_dot(second, second))
+        signs, bits = _signs(block)[:size], part.view(np.uint32)
+        if block:
+            np.bitwise_xor(bits, signs, out=scratch.signed_bits[:size])
+            np.add(scratch.added[:size], scratch.signed[:size], out=scratch.added[:size])
+        else:
+            np.bitwise_xor(bits, signs, out=scratch.added_bits[:size])
+    return total, squares, _folded(scratch, n)
 
 
-def _with_signs(part: Array, signs: npt.NDArray[np.uint32], out: Floats) -> Floats:
-    if part.dtype != np.float32:
-        out[: part.size] = part
-        part = out[: part.size]
-    np.bitwise_xor(part.view(np.uint32), signs[: part.size], out=out[: part.size].view(np.uint32))
-    return out
+def _folded(scratch: _Scratch, n: int) -> Floats:
+    """The projection, from all blocks with signs added up."""
+    if n <= SUMS:
+        return scratch.added[:n].copy()
+    if n <= _ROW:
+        scratch.added[n:_ROW] = 0
+        _dot(scratch.words, _FOLD_WORD, out=scratch.sums)
+    else:
+        used = min(-(-n // _ROW), _BLOCK // _ROW)
+        if n < _BLOCK:
+            scratch.added[n : used * _ROW] = 0
+            scratch.sums[used:] = 0
+        _dot(scratch.rows[:used], _FOLD, out=scratch.sums[:used])
+    sums: Floats = _added(scratch.sums.reshape(-1)[_TURNED], axis=0)
+    return sums
 
 
 def _double_sums(array: Doubles) -> tuple[float, float, Floats]:
@@ -270,7 +286,6 @@ def _double_sums(array: Doubles) -> tuple[float, float, Floats]:
             total += float(np.add.reduce(part))
             squares += float(np.add.reduce(part * part))
             signed = np.zeros(_BLOCK)
-            # A large value would overflow in a sum; a sixteenth of 1.8e308 stays finite in all of them.
             signed[: part.size] = np.where(_signs(block)[: part.size], -part, part)
             rows += signed.reshape(-1, _ROW) @ _FOLD.astype(np.float64)
         projection = np.nan_to_num(_projection(rows, array.size), nan=0.0)

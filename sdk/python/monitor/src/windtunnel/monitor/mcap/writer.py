@@ -29,7 +29,8 @@ from windtunnel.monitor.mcap.records import (
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _CHUNK_HEAD = struct.Struct("<BQQQQIIQ")
 
-Pieces = Sequence[bytes]
+Buffer = bytes | memoryview
+Pieces = Sequence[Buffer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class McapWriter:
             header: The first record.
             metadata: Metadata records, outside chunks.
         """
-        pieces = [MAGIC, written(header)]
+        pieces: list[Buffer] = [MAGIC, written(header)]
         places = []
         for record in metadata:
             data = written(record)
@@ -161,9 +162,9 @@ class McapWriter:
         self._has.size += sum(map(len, pieces))
 
 
-def _chunk_records(messages: Sequence[Outgoing]) -> tuple[list[bytes], dict[int, list[bytes]], int, int]:
+def _chunk_records(messages: Sequence[Outgoing]) -> tuple[list[Buffer], dict[int, list[bytes]], int, int]:
     """The records of a chunk in pieces, its index entries by channel, its CRC, its size."""
-    pieces: list[bytes] = []
+    pieces: list[Buffer] = []
     indexes: dict[int, list[bytes]] = {}
     size = 0
     for m in messages:
