@@ -130,7 +130,7 @@ class Background:
             for item in waiting:
                 if item.lost:
                     self._missing.add(item.lost.frames, *item.lost.reasons)
-            self._lose(frames, f"frames: not written: {error.strerror if isinstance(error, OSError) else error}")
+            self._lose(frames, f"frames: not written: {getattr(error, 'strerror', None) or error}")
             return
         self._recorded += frames
         if frames:

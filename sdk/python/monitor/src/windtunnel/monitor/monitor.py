@@ -83,10 +83,12 @@ class Monitor:
             device: More facts of the device or the app, such as runtime="LiteRT 2.3" or accelerator="gpu".
 
         Raises:
-            ValueError: A level is unknown, or a bound is not positive.
+            ValueError: A level is unknown, a bound is not positive, or `redact` is not a function.
         """
         self._configured = level_named(level)
         self._selection = checked_selection(every, every_s)
+        if redact is not None and not callable(redact):
+            raise ValueError(f"redact={redact!r}: give a function of the role, the name and the value")
         bounds = {"memory_bytes": memory_bytes, "file_bytes": file_bytes, "disk_bytes": disk_bytes}
         self._bounds = checked_bounds({**bounds, "flush_frames": flush_frames, "flush_s": flush_s})
         self.raw, self.redact = raw, redact

@@ -96,13 +96,17 @@ class _Reader:
         else:
             yield self._resume(0, len(MAGIC) if self._looks_like_a_record(len(MAGIC)) else None, Damage.MAGIC)
         while self._position < len(data):
-            last = None
-            for last in self._next():
-                yield last
-            if isinstance(last, Footer):
-                if bytes(data[self._position :]) != MAGIC:
-                    yield Skipped(self._position, len(data) - self._position, Damage.CUT)
-                return
+            for item in self._next():
+                if isinstance(item, Footer) and not self._at_end():
+                    yield self._resume(self._position - HEADER_SIZE, None, Damage.CUT)
+                    break
+                yield item
+                if isinstance(item, Footer):
+                    return
+
+    def _at_end(self) -> bool:
+        """Whether only the magic follows; if not, the file is cut, or what looked like a footer was none."""
+        return bytes(self._data[self._position : self._position + len(MAGIC) + 1]) == MAGIC
 
     def _next(self) -> Iterator[Record | Skipped]:
         """The record at the position, or those of the chunk there, or what is skipped instead."""
@@ -119,23 +123,24 @@ class _Reader:
         try:
             record, extra = parse(opcode, content)
         except (ValueError, KeyError) as error:
-            # An unknown kind of record is no damage, if the file goes on after it.
-            if (
-                isinstance(error, KeyError)
-                and opcode
-                and self._looks_like_a_record(end)
-                and not self._found(start, end)
-            ):
-                self._position = end
-                return
-            yield self._resume(start, end if self._looks_like_a_record(end) else None, Damage.LENGTH)
+            yield from self._unreadable(start, end, content, unknown=isinstance(error, KeyError) and opcode != 0)
             return
-        if extra and self._found(start, end):
-            yield self._resume(start, end, Damage.LENGTH)
+        if extra and (self._intact(content) or self._found(start, end) is not None):
+            yield from self._unreadable(start, end, content, unknown=False)
             return
         self._position = end
         if opcode != MESSAGE_INDEX:
             yield record
+
+    def _unreadable(self, start: int, end: int, content: memoryview, unknown: bool) -> Iterator[Record | Skipped]:
+        """A record of an unknown kind, which is no damage if the file goes on after it; or a damaged one."""
+        if self._intact(content):  # only the kind of a chunk was damaged
+            self._position = end
+            yield from self._inner(start, end, _parsed_chunk(content))
+        elif unknown and self._looks_like_a_record(end) and self._found(start, end) is None:
+            self._position = end
+        else:
+            yield self._resume(start, end if self._looks_like_a_record(end) else None, Damage.LENGTH)
 
     def _chunk(self, start: int, end: int, content: memoryview) -> Iterator[Record | Skipped]:
         try:
@@ -202,12 +207,16 @@ class _Reader:
         return None
 
     def _intact_chunk_at(self, start: int) -> bool:
-        head = self._data[start : start + HEADER_SIZE]
-        length = int.from_bytes(head[1:], "little")
+        length = int.from_bytes(self._data[start + 1 : start + HEADER_SIZE], "little")
         if not _CHUNK_FIELDS <= length <= len(self._data) - start - HEADER_SIZE:
             return False
+        return self._intact(self._data[start + HEADER_SIZE : start + HEADER_SIZE + length])
+
+    @staticmethod
+    def _intact(content: memoryview) -> bool:
+        """Whether it is beyond doubt the content of a chunk, undamaged and without compression."""
         try:
-            chunk = _parsed_chunk(self._data[start + HEADER_SIZE : start + HEADER_SIZE + length])
+            chunk = _parsed_chunk(content)
         except ValueError:
             return False
         return not chunk.compression and chunk.crc != 0 and len(chunk.records) > 0 and chunk.intact()
