@@ -136,7 +136,7 @@ def empty_frame(level: str, folder: Path, way: str, frames: int) -> float:
         def invoke(self) -> None: ...
 
     app = App.__new__(App)
-    app.interpreter, app.input, app.output, app.x = Nothing(), 0, 0, np.empty(1)
+    app.interpreter, app.input, app.output, app.x = Nothing(), 0, 0, np.empty(1, np.float32)
     monitored = (explicit if way == "explicit" else adapter)(app, monitor)
     differences = []
     for _ in range(max(frames // BLOCK, 20)):
