@@ -8,9 +8,11 @@ from pathlib import Path
 from support.app_faults.case import Case
 from support.app_faults.images import cases as image_cases
 from support.app_faults.images.plan import image_plan
+from support.app_faults.sounds import cases as sound_cases
 
 _MAKERS: dict[str, Callable[[str, Path, Path | None], Case]] = {
     "image": image_cases.make,
+    "sound": sound_cases.make,
 }
 DOMAINS = tuple(_MAKERS)
 
@@ -40,5 +42,5 @@ def plan(domain: str, seeds: int, *, all_models: bool) -> list[str]:
     Returns:
         Names.
     """
-    plans = {"image": image_plan}
+    plans = {"image": image_plan, "sound": sound_cases.sound_plan}
     return plans[domain](seeds, all_models=all_models)

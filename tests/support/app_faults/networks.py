@@ -53,7 +53,7 @@ def _version(name: str) -> str:
     module = _training(name)
     here = Path(__file__).parent
     folder = here / module.partition(".")[0]
-    sources = [here / "networks.py", *(folder / f"{part}.py" for part in ("training", "photos"))]
+    sources = [here / "networks.py", *(folder / f"{part}.py" for part in ("training", "photos", "sounds", "texts"))]
     parts = [path.read_bytes() for path in sources if path.exists()] + [models.identity(name).encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:12]
 

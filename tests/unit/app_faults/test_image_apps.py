@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from support.app_faults.beyond import KERNELS, LABELS
 from support.app_faults.images.app import prepared, right_app, to_yuv
-from support.app_faults.images.cases import KERNELS, LABELS, distance, level, libraries
+from support.app_faults.images.cases import distance, level, libraries
 from support.app_faults.images.faults import FAULTS
 from support.app_faults.images.models import IMAGE_MODELS, ImageModel
 from support.app_faults.images.photos import CLASSES, photos

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from support.app_faults import kernels
+from support.app_faults.beyond import KERNELS, LABELS, ran, wrong_labels
 from support.app_faults.case import Case, Planted, Truth, seed_of, written
 from support.app_faults.images.app import ImageApp, prepared, right_app, to_yuv
 from support.app_faults.images.faults import FAULTS
@@ -21,18 +21,14 @@ from support.app_faults.images.models import IMAGE_MODELS, ImageModel, network_o
 from support.app_faults.images.photos import CLASSES, photos
 from support.app_faults.images.resamplers import RESAMPLERS
 from support.app_faults.networks import network
-from support.app_faults.runs import Quantized, Ran, input_type, run
+from support.app_faults.runs import Quantized, Ran, input_type
 
 Array = np.typing.NDArray[Any]
-# Faults that are not in the preprocessing. A kernel's may be `recorded`: the app recorded its layers.
-LABELS = ("labels_shifted", "labels_permuted", "labels_wrapped")
-KERNELS = tuple(f"kernel_{kind}{how}" for kind in kernels.KINDS for how in ("", "_recorded"))
 _SIZES = {
     "tiny": [(20, 28), (17, 17), (31, 24)],
     "large": [(480, 640), (600, 450)],
     "plain": [(120, 160), (200, 150), (144, 144), (180, 300), (260, 170), (235, 313)],
 }
-_TRIES = 6
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,10 @@ def make(name: str, folder: Path, root: Path | None = None) -> Case:
     apps = _apps(parts, seed_of(name))
     fed = {left_out: prepared(app, parts.model, raw, parts.seed, stored) for left_out, app in apps.items()}
     planted = [_planted(fault, fed, apps, stored) for fault in parts.preparing]
-    ran, wrong = _ran(parts, path, fed[""], folder, rng)
+    # Every third right app computes with other kernels.
+    out, wrong = ran(path, fed[""], parts.kernel, folder, rng, plain=parts.seed % 3 == 2)
     planted += wrong
-    arrays = _edge(parts, raw, fed[""], ran, labels, rng)
+    arrays = _edge(parts, raw, fed[""], out, labels, rng)
     if parts.labels:
         planted.append(Planted("output.labels", parts.labels))
     truth = _truth(name, planted, parts, raw, fed[""], stored)
@@ -157,66 +154,19 @@ def distance(first: Sequence[Array], second: Sequence[Array], stored: Quantized 
     return difference * stored.scale if stored else difference
 
 
-def _ran(
-    parts: _Parts, path: Path, fed: Sequence[Array], folder: Path, rng: np.random.Generator
-) -> tuple[Ran, list[Planted]]:
-    layers = parts.kernel is not None and parts.kernel.endswith("_recorded")
-    # Every third right app computes with other kernels.
-    right = run(path, fed, layers=layers, plain_kernels=parts.kernel is None and parts.seed % 3 == 2)
-    if parts.kernel is None:
-        return right, []
-    kind = parts.kernel.removeprefix("kernel_").removesuffix("_recorded")
-    folder.mkdir(parents=True, exist_ok=True)
-    changed = folder / "changed.tflite"
-    for _ in range(_TRIES):
-        op = kernels.wrong_kernel(path, changed, kind, rng)
-        if op is None:
-            raise ValueError(f"{path.name} of {parts.model.name} has no op for {parts.kernel}")
-        ran = run(changed, fed, layers=layers)
-        changed.unlink()
-        if _relative(right, ran) > 0.05:
-            break
-    else:
-        return ran, [Planted("kernel", parts.kernel, effect=0.0)]
-    place = (op.layer, op.op_index) if layers else (None, None)
-    return ran, [Planted("kernel", parts.kernel, layer=place[0], op_index=place[1])]
-
-
-def _relative(right: Ran, ran: Ran) -> float:
-    """The largest difference of an output in units of its range."""
-    ratios = [0.0]
-    for name, values in right.outputs.items():
-        one, other = values.astype(np.float64), ran.outputs[name].astype(np.float64)
-        ratios.append(float(np.sqrt(np.mean((one - other) ** 2)) / max(np.ptp(one), 1e-12)))
-    return max(ratios)
-
-
 def _edge(
-    parts: _Parts, raw: Sequence[Array], fed: Sequence[Array], ran: Ran, labels: Array, rng: np.random.Generator
+    parts: _Parts, raw: Sequence[Array], fed: Sequence[Array], out: Ran, labels: Array, rng: np.random.Generator
 ) -> dict[str, Any]:
     arrays: dict[str, Any] = {f"raw/{index}": one for index, one in enumerate(raw)}
     if parts.sizes == "same":
         arrays = {"raw": np.stack(raw)}
     arrays["input"] = np.stack(fed)
-    arrays["output"] = next(iter(ran.outputs.values()))
-    arrays |= {f"layer/{name}": values for name, values in ran.layers.items()}
+    arrays["output"] = next(iter(out.outputs.values()))
+    arrays |= {f"layer/{name}": values for name, values in out.layers.items()}
     if parts.seed % 2 or parts.labels:
-        arrays["labels"] = _labels(parts.labels, labels, rng)
+        arrays["labels"] = wrong_labels(parts.labels, labels, len(CLASSES), rng)
     arrays["latency_ms"] = rng.lognormal(2.0, 0.05, len(raw))
     return arrays
-
-
-def _labels(fault: str | None, labels: Array, rng: np.random.Generator) -> Array:
-    if fault == "labels_shifted":
-        return labels + 1
-    if fault == "labels_wrapped":
-        return (labels + int(rng.integers(1, len(CLASSES)))) % len(CLASSES)
-    if fault == "labels_permuted":
-        order = rng.permutation(len(CLASSES))
-        while (order == np.arange(len(CLASSES))).sum() > 2:
-            order = rng.permutation(len(CLASSES))
-        return order[labels]
-    return labels
 
 
 def _truth(

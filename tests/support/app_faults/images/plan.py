@@ -7,8 +7,9 @@ from itertools import combinations
 
 import numpy as np
 
+from support.app_faults.beyond import KERNELS, LABELS
 from support.app_faults.case import seed_of
-from support.app_faults.images.cases import KERNELS, LABELS, libraries
+from support.app_faults.images.cases import libraries
 from support.app_faults.images.faults import FAULTS
 from support.app_faults.images.models import IMAGE_MODELS, ImageModel
 from support.app_faults.images.photos import KINDS
