@@ -120,6 +120,7 @@ def written(
     pipeline: Mapping[str, Any],
     arrays: Mapping[str, Any],
     reference: Path | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Case:
     """Writes the files of a case: model.tflite, pipeline.json, edge.npz, expected.json and maybe reference.tflite.
 
@@ -130,11 +131,14 @@ def written(
         pipeline: the content of pipeline.json.
         arrays: of edge.npz.
         reference: copied.
+        texts: other files by name, such as a vocabulary.
 
     Returns:
         The case.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for file_name, text in (texts or {}).items():
+        (folder / file_name).write_text(text, encoding="utf-8")
     case = Case(truth, folder / "model.tflite", folder / "edge.npz", folder / "pipeline.json")
     shutil.copyfile(model, case.model)
     assert case.pipeline is not None

@@ -9,10 +9,12 @@ from support.app_faults.case import Case
 from support.app_faults.images import cases as image_cases
 from support.app_faults.images.plan import image_plan
 from support.app_faults.sounds import cases as sound_cases
+from support.app_faults.texts import cases as text_cases
 
 _MAKERS: dict[str, Callable[[str, Path, Path | None], Case]] = {
     "image": image_cases.make,
     "sound": sound_cases.make,
+    "text": text_cases.make,
 }
 DOMAINS = tuple(_MAKERS)
 
@@ -42,5 +44,5 @@ def plan(domain: str, seeds: int, *, all_models: bool) -> list[str]:
     Returns:
         Names.
     """
-    plans = {"image": image_plan, "sound": sound_cases.sound_plan}
+    plans = {"image": image_plan, "sound": sound_cases.sound_plan, "text": text_cases.text_plan}
     return plans[domain](seeds, all_models=all_models)

@@ -214,4 +214,4 @@ def _stored(values: Array, quantized: Quantized | None) -> Array:
         return np.ascontiguousarray(values, np.float32)
     limits = np.iinfo(quantized.dtype)
     steps = np.rint(values / quantized.scale) + quantized.zero
-    return np.clip(steps, limits.min, limits.max).astype(quantized.dtype)
+    return np.asarray(np.clip(steps, limits.min, limits.max), quantized.dtype)
