@@ -1,0 +1,51 @@
+package io.windtunnel.monitor;
+
+/**
+ * What the values of a tensor are, where the Java type does not say it: make it once and use it for every frame.
+ *
+ * <pre>{@code TensorType image = TensorType.of(Element.UINT8, 1, 224, 224, 3).quantized(0.0078125, 128);}</pre>
+ */
+public final class TensorType {
+    final Element element;
+    final int[] shape;
+    final double scale;
+    final int zeroPoint;
+    final int opIndexPlusOne;
+
+    private TensorType(Element element, int[] shape, double scale, int zeroPoint, int opIndexPlusOne) {
+        this.element = element;
+        this.shape = shape;
+        this.scale = scale;
+        this.zeroPoint = zeroPoint;
+        this.opIndexPlusOne = opIndexPlusOne;
+    }
+
+    /**
+     * A tensor of this element type.
+     *
+     * @param element element type; null: what the Java type says
+     * @param shape sizes; none: one dimension
+     */
+    public static TensorType of(Element element, int... shape) {
+        return new TensorType(element, shape == null ? new int[0] : shape.clone(), 0, 0, 0);
+    }
+
+    /**
+     * The same, quantized.
+     *
+     * @param scale the real number of one unit
+     * @param zeroPoint the integer that stands for 0
+     */
+    public TensorType quantized(double scale, int zeroPoint) {
+        return new TensorType(element, shape, scale, zeroPoint, opIndexPlusOne);
+    }
+
+    /**
+     * The same, as the output of an op.
+     *
+     * @param index index of the op in the order of execution, from 0
+     */
+    public TensorType op(int index) {
+        return new TensorType(element, shape, scale, zeroPoint, index + 1);
+    }
+}
