@@ -60,9 +60,40 @@ def cpp_header() -> str:
     return f"{head}\nnamespace windtunnel {{\n\n{declared}\n{body}\n}};\n\n}}  // namespace windtunnel"
 
 
+_JAVA_CLASS = """package io.windtunnel.monitor;
+
+/** Generated from proto/windtunnel/v1/edge.proto by tools/edge_descriptors.py. Do not edit. */
+final class EdgeDescriptors {{
+    private static final String HEX = ""
+{lines};
+
+    private EdgeDescriptors() {{}}
+
+    /** A serialized FileDescriptorSet of edge.proto and its imports. */
+    static byte[] bytes() {{
+        byte[] bytes = new byte[HEX.length() / 2];
+        for (int i = 0; i < bytes.length; i++) {{
+            bytes[i] = (byte) Integer.parseInt(HEX.substring(2 * i, 2 * i + 2), 16);
+        }}
+        return bytes;
+    }}
+}}"""
+
+
+def java_class() -> str:
+    """Write the class for sdk/java.
+
+    Returns:
+        Its text.
+    """
+    lines = "\n".join(f'            + "{line}"' for line in textwrap.wrap(descriptor_set().hex(), 96))
+    return _JAVA_CLASS.format(lines=lines)
+
+
 def main() -> None:
-    """Print the module."""
-    print(cpp_header() if sys.argv[1:] == ["cpp"] else python_module())
+    """Print the module, or for the argument `cpp` the header, for `java` the class."""
+    makers = {"cpp": cpp_header, "java": java_class}
+    print(makers.get("".join(sys.argv[1:]), python_module)())
 
 
 if __name__ == "__main__":

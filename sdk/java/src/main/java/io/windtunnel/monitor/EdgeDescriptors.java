@@ -1,6 +1,6 @@
 package io.windtunnel.monitor;
 
-/** Generated from proto/windtunnel/v1/edge.proto by tools/edge_descriptors_java.py. Do not edit. */
+/** Generated from proto/windtunnel/v1/edge.proto by tools/edge_descriptors.py. Do not edit. */
 final class EdgeDescriptors {
     private static final String HEX = ""
             + "0afb010a1e676f6f676c652f70726f746f6275662f6475726174696f6e2e70726f746f120f676f6f676c652e70726f74"

@@ -51,12 +51,14 @@ public final class Frame implements AutoCloseable {
     private final Monitor monitor;
     private final FrameData data;
     private final long begin;
+    private final OpenFrames.Open open;
     private boolean closed;
 
     Frame(Monitor monitor, FrameData data) {
         this.monitor = monitor;
         this.data = data;
         begin = data == null ? 0 : System.nanoTime();
+        open = monitor == null ? null : monitor.opened(this, data);
     }
 
     /** Whether this frame is recorded: an app may leave out work that only the log needs. */
@@ -254,7 +256,7 @@ public final class Frame implements AutoCloseable {
                 }
                 closed = true;
             }
-            monitor.offer(data);
+            monitor.offer(data, open);
         } catch (Throwable thrown) {
             monitor.problem(thrown);
         }

@@ -270,17 +270,27 @@ public final class Monitor implements AutoCloseable {
     private final AtomicLong frames = new AtomicLong();
     private final AtomicLong recordedAt = new AtomicLong(Long.MIN_VALUE);
     private final ArrayDeque<Statistics.Maker> makers = new ArrayDeque<Statistics.Maker>();
+    private final OpenFrames open = new OpenFrames();
     private final Recorder recorder;
+    private final Thread atExit = new Thread("windtunnel-monitor-exit") {
+        @Override
+        public void run() {
+            finish();
+        }
+    };
     private volatile Level level;
+    private volatile boolean closed;
 
     private Monitor(Builder settings) {
         this.settings = settings;
         level = settings.level;
         // The other half is for code, buffers and tables.
         pool = new ArrayPool(settings.memoryBytes / 2);
-        recorder = startRecorder();
-        if (recorder == null) {
-            level = Level.OFF;
+        recorder = new Recorder(settings, pool, clock);
+        try {
+            Runtime.getRuntime().addShutdownHook(atExit);
+        } catch (RuntimeException ending) {
+            problem(ending);
         }
     }
 
@@ -294,14 +304,6 @@ public final class Monitor implements AutoCloseable {
         return new Builder(folder == null ? null : new File(folder));
     }
 
-    private Recorder startRecorder() {
-        try {
-            return new Recorder(settings, pool, clock);
-        } catch (Throwable thrown) {
-            return null;
-        }
-    }
-
     /** Begins a frame; close it, best by try-with-resources. */
     public Frame frame() {
         long number = frames.getAndIncrement();
@@ -312,6 +314,9 @@ public final class Monitor implements AutoCloseable {
         try {
             if (settings.everySeconds > 0 && !isDue()) {
                 return Frame.NONE;
+            }
+            for (FrameData data = open.abandoned(); data != null; data = open.abandoned()) {
+                recorder.abandon(data);
             }
             return new Frame(this, new FrameData(number, clock.now(), now));
         } catch (Throwable thrown) {
@@ -329,7 +334,7 @@ public final class Monitor implements AutoCloseable {
 
     /** Changes how much is recorded, from the next frame on. */
     public void setLevel(Level next) {
-        if (recorder != null) {
+        if (!closed) {
             level = next == null ? Level.OFF : next;
         }
     }
@@ -369,7 +374,7 @@ public final class Monitor implements AutoCloseable {
      */
     public boolean flush(long milliseconds) {
         try {
-            return recorder == null || recorder.flush(milliseconds);
+            return recorder.flush(milliseconds);
         } catch (InterruptedException interrupted) {
             Thread.currentThread().interrupt();
             return false;
@@ -378,14 +383,26 @@ public final class Monitor implements AutoCloseable {
         }
     }
 
-    /** Writes what is left and ends the log; waits for it at most five seconds. Later frames are not recorded. */
+    /**
+     * Writes what is left and ends the log; waits for it at most five seconds. Later frames are not recorded. The end of
+     * the virtual machine does it too, but not on Android.
+     */
     @Override
     public void close() {
+        finish();
+        try {
+            Runtime.getRuntime().removeShutdownHook(atExit);
+        } catch (RuntimeException ending) {
+            // The virtual machine is ending already.
+            return;
+        }
+    }
+
+    private void finish() {
+        closed = true;
         level = Level.OFF;
         try {
-            if (recorder != null) {
-                recorder.close(CLOSE_MILLISECONDS);
-            }
+            recorder.close(CLOSE_MILLISECONDS);
         } catch (InterruptedException interrupted) {
             Thread.currentThread().interrupt();
         } catch (Throwable thrown) {
@@ -395,21 +412,19 @@ public final class Monitor implements AutoCloseable {
 
     /** How many frames could not be recorded. */
     public long framesLost() {
-        return recorder == null ? 0 : recorder.framesLost();
+        return recorder.framesLost();
     }
 
     /** What went wrong last; empty: nothing. */
     public String problem() {
-        return recorder == null ? "the thread that writes could not be started" : recorder.problem();
+        return recorder.problem();
     }
 
     void problem(Throwable thrown) {
         try {
-            if (recorder != null) {
-                recorder.problem(thrown);
-            }
+            recorder.problem(thrown);
         } catch (Throwable again) {
-            // An app out of memory: there is nothing left to do, and it must go on.
+            // An app out of memory: there is nothing left to do, and it must continue.
             return;
         }
     }
@@ -418,7 +433,12 @@ public final class Monitor implements AutoCloseable {
         return settings.raw;
     }
 
-    void offer(FrameData frame) {
+    OpenFrames.Open opened(Frame frame, FrameData data) {
+        return open.add(frame, data);
+    }
+
+    void offer(FrameData frame, OpenFrames.Open entry) {
+        open.close(entry);
         recorder.offer(frame);
     }
 

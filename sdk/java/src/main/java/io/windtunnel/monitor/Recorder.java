@@ -35,13 +35,13 @@ final class Recorder implements Runnable {
     private final Chunk chunk = new Chunk();
     private final FrameEncoder encoder = new FrameEncoder();
     private final Statistics.Maker statistics = new Statistics.Maker();
-    private final Thread thread;
     private LogFiles files;
 
     // All of these are guarded by the lock.
     private ArrayDeque<Object> queue = new ArrayDeque<Object>();
     private int queuedFrames;
     private long queuedSince;
+    private boolean started;
     private boolean closing;
     private boolean ended;
     private long flushesAsked;
@@ -61,10 +61,17 @@ final class Recorder implements Runnable {
         this.settings = settings;
         this.pool = pool;
         this.clock = clock;
-        thread = new Thread(this, "windtunnel-monitor");
-        thread.setDaemon(true);
-        thread.setPriority(Thread.NORM_PRIORITY - 1);
-        thread.start();
+    }
+
+    /** Starts the thread with the first frame, so that a monitor that records nothing costs nothing. */
+    private void start() {
+        if (!started) {
+            Thread thread = new Thread(this, "windtunnel-monitor");
+            thread.setDaemon(true);
+            thread.setPriority(Thread.NORM_PRIORITY - 1);
+            thread.start();
+            started = true;
+        }
     }
 
     /** Takes a frame that is complete; its arrays go back to the pool if it cannot be kept. */
@@ -85,6 +92,14 @@ final class Recorder implements Runnable {
         frame.release(pool);
     }
 
+    /** Counts a frame that the app did not close, and takes its arrays back. */
+    void abandon(FrameData frame) {
+        synchronized (lock) {
+            lose(1, "the app did not close them");
+        }
+        frame.release(pool);
+    }
+
     /** Takes a sensor reading; without room for it, it is dropped. */
     void offer(Reading reading) {
         if (!pool.reserve(READING_BYTES)) {
@@ -100,6 +115,7 @@ final class Recorder implements Runnable {
     }
 
     private void enqueue(Object item) {
+        start();
         if (queue.isEmpty()) {
             queuedSince = System.nanoTime();
             lock.notifyAll();
@@ -146,6 +162,7 @@ final class Recorder implements Runnable {
     boolean close(long milliseconds) throws InterruptedException {
         synchronized (lock) {
             closing = true;
+            ended |= !started;
             lock.notifyAll();
             return await(Long.MAX_VALUE, milliseconds);
         }
@@ -153,7 +170,7 @@ final class Recorder implements Runnable {
 
     private boolean await(long flush, long milliseconds) throws InterruptedException {
         long deadline = System.nanoTime() + milliseconds * 1_000_000L;
-        while (!ended && flushesDone < flush) {
+        while (started && !ended && flushesDone < flush) {
             long left = (deadline - System.nanoTime()) / 1_000_000L;
             if (left <= 0) {
                 return false;
@@ -208,6 +225,7 @@ final class Recorder implements Runnable {
     private void write(ArrayDeque<Object> taken) {
         boolean frames = false;
         memory = taken.isEmpty() ? 0 : Device.residentBytes();
+        countVanished();
         while (!taken.isEmpty()) {
             Object item = taken.removeFirst();
             if (item instanceof FrameData) {
@@ -225,6 +243,16 @@ final class Recorder implements Runnable {
             readSensors();
         }
         flushChunk();
+    }
+
+    private void countVanished() {
+        long gone = files == null ? 0 : files.vanished();
+        if (gone > 0) {
+            recorded -= gone;
+            synchronized (lock) {
+                lose(gone, "a file of the log was deleted");
+            }
+        }
     }
 
     private void encode(FrameData frame) {
@@ -293,13 +321,6 @@ final class Recorder implements Runnable {
         try {
             if (files == null) {
                 files = settings.files();
-            }
-            long gone = files.vanished();
-            if (gone > 0) {
-                synchronized (lock) {
-                    lose(gone, "a file of the log was deleted");
-                }
-                recorded -= gone;
             }
             files.write(chunk);
             recorded += chunk.frames.size();

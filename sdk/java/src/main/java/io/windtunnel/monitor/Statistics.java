@@ -26,6 +26,10 @@ final class Statistics {
 
     /** Integers beyond 2^53 are rounded to the nearest double; figures beyond float32 become its largest number. */
     private static float stored(double figure) {
+        if (Double.isNaN(figure)) {
+            // Sums of huge numbers of both signs.
+            return 0;
+        }
         return (float) Math.max(-Float.MAX_VALUE, Math.min(Float.MAX_VALUE, figure));
     }
 
@@ -231,7 +235,9 @@ final class Statistics {
                 made.min = stored(min);
                 made.max = stored(max);
                 made.mean = stored(origin + mean);
-                made.std = stored(Math.sqrt(Math.max(0, squares / finite - mean * mean)));
+                double variance = squares / finite - mean * mean;
+                // The squares of numbers beyond 1e150 are not finite; the deviation is beyond float32 then.
+                made.std = Double.isNaN(variance) ? Float.MAX_VALUE : stored(Math.sqrt(Math.max(0, variance)));
                 for (int i = 0; i < made.projection.length; i++) {
                     made.projection[i] = stored(sums[i]);
                 }

@@ -32,6 +32,9 @@ final class McapReader {
     private static final int CHANNEL = 0x04;
     private static final int MESSAGE = 0x05;
     private static final int CHUNK = 0x06;
+    private static final int CHUNK_INDEX = 0x08;
+    private static final int ATTACHMENT_INDEX = 0x0A;
+    private static final int STATISTICS = 0x0B;
     private static final int METADATA = 0x0C;
     private static final int DATA_END = 0x0F;
     private static final int HEAD = 9;
@@ -48,7 +51,7 @@ final class McapReader {
 
     void read() {
         int at = isMagic() ? MAGIC.length : damaged(0, "the file does not begin as an MCAP file");
-        // Where to search from if a length turns out to be wrong.
+        // The end of the last chunk with a right CRC: where to search from if a length turns out to be wrong.
         int trusted = at;
         while (at < file.limit()) {
             if (!isRecord(at)) {
@@ -56,15 +59,19 @@ final class McapReader {
                 trusted = at;
                 continue;
             }
-            int opcode = file.get(at);
+            int opcode = file.get(at) & 0xFF;
             int length = (int) file.getLong(at + 1);
+            boolean sound = isSoundChunk(at);
+            if (sound && opcode != CHUNK) {
+                handler.problem("the kind of the record at byte " + at + " is damaged: it is a chunk");
+                opcode = CHUNK;
+            }
             if (opcode == DATA_END || opcode == FOOTER) {
                 return;
             }
-            boolean whole = record(opcode, at + HEAD, length);
-            int next = at + HEAD + length;
-            trusted = whole ? next : at + 1;
-            at = next;
+            record(opcode, at + HEAD, length);
+            at += HEAD + length;
+            trusted = sound ? at : trusted;
         }
     }
 
@@ -83,26 +90,32 @@ final class McapReader {
         }
         int opcode = file.get(at) & 0xFF;
         long length = file.getLong(at + 1);
-        return opcode > 0 && (opcode <= DATA_END || opcode >= 0x80) && length >= 0 && length <= file.limit() - at - HEAD;
+        // Records of the summary have no place before the end of the data, at which the reader stops.
+        boolean known = opcode >= 0x80 || opcode == DATA_END && length == 4 || opcode == FOOTER && length == 20
+                || opcode != 0 && opcode <= METADATA && opcode != FOOTER && opcode != CHUNK_INDEX && opcode != STATISTICS
+                && opcode != ATTACHMENT_INDEX;
+        return (known || isSoundChunk(at)) && length >= 0 && length <= file.limit() - at - HEAD;
     }
 
     /** Reports a damaged place; gives the next one at which a chunk with a right CRC begins, or the end. */
     private int damaged(int from, String why) {
         int next = from;
-        while (next < file.limit() && !isSoundChunk(next)) {
+        while (next < file.limit() && !(file.get(next) == CHUNK && isSoundChunk(next))) {
             next++;
         }
         handler.problem(why + ": " + (next - from) + " bytes from byte " + from + " on are skipped");
         return next;
     }
 
+    /** Whether a record has the lengths and the CRC of a chunk without compression. */
     private boolean isSoundChunk(int at) {
-        if (!isRecord(at) || file.get(at) != CHUNK) {
+        if (file.limit() - at < HEAD + CHUNK_HEAD) {
             return false;
         }
         long length = file.getLong(at + 1);
         int content = at + HEAD;
         return length >= CHUNK_HEAD
+                && length <= file.limit() - content
                 && file.getInt(content + 28) == 0
                 && file.getLong(content + 32) == length - CHUNK_HEAD
                 && file.getLong(content + 16) == length - CHUNK_HEAD
@@ -115,45 +128,44 @@ final class McapReader {
         return (int) crc.getValue();
     }
 
-    /** Reads one record; false if it is a damaged one. */
-    private boolean record(int opcode, int at, int length) {
+    private void record(int opcode, int at, int length) {
         Part part = new Part(at, length);
         try {
             switch (opcode) {
                 case HEADER:
                     handler.header(part.string(), part.string());
-                    return true;
+                    break;
                 case CHUNK:
-                    return chunk(part);
+                    chunk(part);
+                    break;
                 case METADATA:
                     handler.metadata(part.string(), part.map());
-                    return true;
+                    break;
                 default:
-                    return dataRecord(opcode, part);
+                    dataRecord(opcode, part);
             }
         } catch (RuntimeException damaged) {
             handler.problem("a record of " + length + " bytes at byte " + at + " is damaged: it is skipped");
-            return false;
         }
     }
 
-    private boolean dataRecord(int opcode, Part part) {
+    private void dataRecord(int opcode, Part part) {
         switch (opcode) {
             case SCHEMA:
                 handler.schema(part.u16(), part.string(), part.string(), part.bytes(part.u32()));
-                return true;
+                break;
             case CHANNEL:
                 handler.channel(part.u16(), part.u16(), part.string(), part.string(), part.map());
-                return true;
+                break;
             case MESSAGE:
                 handler.message(part.u16(), part.u32() & 0xFFFFFFFFL, part.u64(), part.u64(), part.rest());
-                return true;
+                break;
             default:
-                return true;
+                break;
         }
     }
 
-    private boolean chunk(Part part) {
+    private void chunk(Part part) {
         part.u64();
         part.u64();
         part.u64();
@@ -162,11 +174,11 @@ final class McapReader {
         long length = part.u64();
         if (!compression.isEmpty()) {
             handler.problem("a chunk with the compression " + compression + " is skipped");
-            return true;
+            return;
         }
         if (length != part.left() || crc != 0 && crc != crc(part.at, (int) length)) {
             handler.problem("a chunk of " + length + " bytes at byte " + part.at + " is damaged: it is skipped");
-            return false;
+            return;
         }
         while (part.left() >= HEAD) {
             int opcode = part.u8();
@@ -174,7 +186,6 @@ final class McapReader {
             dataRecord(opcode, new Part(part.at, size));
             part.at += size;
         }
-        return true;
     }
 
     /** Fields of a record, in order. */
