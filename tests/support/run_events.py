@@ -178,7 +178,13 @@ class RunEvents:
         return events_pb2.AppFailed(run=self.context, variant=variant, platform=platform, failure=failure(message))
 
     def finished(
-        self, variant: str, farm: str = "local", *, attempt: int = 1, samples: types_pb2.Artifact | None = None
+        self,
+        variant: str,
+        farm: str = "local",
+        *,
+        attempt: int = 1,
+        samples: types_pb2.Artifact | None = None,
+        recorded: bool = False,
     ) -> Message:
         return events_pb2.DeviceRunFinished(
             run=self.context,
@@ -186,7 +192,23 @@ class RunEvents:
             attempt=attempt,
             log=artifact(f"log {variant} {farm} {attempt}"),
             samples=samples,
+            edge_logs=[artifact(f"edge log {variant} {farm} {attempt}")] if recorded else [],
         )
+
+    def diagnosed(self, variant: str, farm: str = "local", *, attempt: int = 1, problem: str = "") -> Message:
+        """An app that exchanges channels; or why its recording could not be diagnosed."""
+        found = events_pb2.DeviceRunDiagnosed(run=self.context, cell=self.cell(variant, farm), attempt=attempt)
+        if problem:
+            found.failure.CopyFrom(failure(problem))
+            return found
+        found.verdict = events_pb2.DeviceRunDiagnosed.APP_VERDICT_BROKEN
+        found.frames = 12
+        found.gaps.append("a file of the session is missing")
+        found.diagnosis.CopyFrom(artifact(f"diagnosis {variant} {farm}"))
+        words = ["the app feeds blue first"]
+        found.causes.add(code="preprocessing.channel_order", confidence=0.98, verified=True, words=words)
+        found.causes.add(code="kernel", layer="conv_1", op_index=0, confidence=0.7, words=["conv_1 differs"])
+        return found
 
     def run_failed(
         self, variant: str, farm: str = "local", message: str = "the app crashed", attempt: int = 3

@@ -34,8 +34,11 @@ NEWER = 99
     [
         (PLATFORM, "host android ios"),
         (RUN_STATE, "running completed"),
-        (EXECUTION_KIND, "convert quantize compare build run measure judge"),
-        (ARTIFACT_KIND, "trained_model plan float_model variant diagnosis app log samples report"),
+        (EXECUTION_KIND, "convert quantize compare build run measure judge diagnose"),
+        (
+            ARTIFACT_KIND,
+            "trained_model plan float_model variant diagnosis app log samples report edge_log app_diagnosis",
+        ),
     ],
 )
 def test_words_are_those_of_the_text_fields(enum: EnumWords, words: str) -> None:

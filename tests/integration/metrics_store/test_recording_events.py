@@ -58,6 +58,26 @@ async def test_any_order_and_doubled_gives_one_verdict(store: Store, seed: int) 
     assert event.source == "/windtunnel/metrics_store"
 
 
+async def test_the_diagnosis_of_an_app_is_stored(store: Store) -> None:
+    run = await with_plan(store, RunEvents())
+    recorded = run.finished("int8", "adb", recorded=True)
+    await store.record(recorded, *run.all())
+    await store.watch.look()
+    assert await store.verdict() == (None, ()), "it waits for the diagnosis"
+    await store.record(run.diagnosed("int8", "adb"))
+    await store.watch.look()
+    assert (await store.verdict())[0] == "passed"
+    cell = run.cell("int8", "adb").id
+    report = await store.report()
+    shown = {one["id"]: one["diagnosis"] for variant in report["variants"] for one in variant["cells"]}
+    assert shown[cell]["causes"][1]["place"] == {"layer": "conv_1", "op_index": 0}
+    assert [one for one in shown if shown[one] is not None] == [cell]
+    stored = await store.repository.load("run-1")
+    assert stored is not None and stored.record.cells[cell].recorded == 1
+    diagnosed = stored.record.cells[cell].diagnosed
+    assert diagnosed is not None and diagnosed.causes[0].words == ("the app feeds blue first",)
+
+
 async def test_replicas_share_the_work(url: str) -> None:
     bus, artifacts = MemoryBus(), MemoryStore()
     run = RunEvents()

@@ -14,7 +14,7 @@ from windtunnel import schemas
 from windtunnel.metrics_store.domain import RunRecord, Verdict, fold, judge
 from windtunnel.metrics_store.domain.facts import Canceled
 from windtunnel.metrics_store.messages.decode_events import read_event
-from windtunnel.metrics_store.use_cases.build_report import Diagnoses, Ending, build_report, with_costs
+from windtunnel.metrics_store.use_cases.build_report import Diagnoses, Ending, build_report, with_later_facts
 from windtunnel.v1 import events_pb2, types_pb2
 
 RUN = RunEvents()
@@ -111,10 +111,10 @@ def test_costs_that_are_known_late_come_into_a_stored_report() -> None:
     stored = report_of(RUN.planned("int8"))
     for message in (RUN.planned("int8"), *events):
         record = fold(record, read_event(as_event(message)).facts)
-    assert with_costs(stored, record)
+    assert with_later_facts(stored, record)
     assert cell_of(stored)["cost_usd"] == stored["cost_usd"] == 0.5
     assert cell_of(stored)["status"] is None
-    assert not with_costs(stored, record)
+    assert not with_later_facts(stored, record)
 
 
 @pytest.mark.parametrize(

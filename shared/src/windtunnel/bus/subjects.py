@@ -35,6 +35,7 @@ DEVICE_RUN_FINISHED: Final = "windtunnel.device_run.finished"
 DEVICE_RUN_PROGRESSED: Final = "windtunnel.device_run.progressed"
 DEVICE_RUN_FAILED: Final = "windtunnel.device_run.failed"
 DEVICE_RUN_MEASURED: Final = "windtunnel.device_run.measured"
+DEVICE_RUN_DIAGNOSED: Final = "windtunnel.device_run.diagnosed"
 REPEATS_REQUESTED: Final = "windtunnel.repeats.requested"
 RUN_COMPLETED: Final = "windtunnel.run.completed"
 
@@ -53,6 +54,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     DEVICE_RUN_PROGRESSED: events_pb2.DeviceRunProgressed,
     DEVICE_RUN_FAILED: events_pb2.DeviceRunFailed,
     DEVICE_RUN_MEASURED: events_pb2.DeviceRunMeasured,
+    DEVICE_RUN_DIAGNOSED: events_pb2.DeviceRunDiagnosed,
     REPEATS_REQUESTED: events_pb2.RepeatsRequested,
     RUN_COMPLETED: events_pb2.RunCompleted,
 }

@@ -634,6 +634,8 @@ class DeviceRunFinished(_message.Message):
     REPEAT_FIELD_NUMBER: _builtins.int
     OF_BASELINE_FIELD_NUMBER: _builtins.int
     REUSE_KEY_FIELD_NUMBER: _builtins.int
+    EDGE_LOGS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Which attempt this was, counted from 1."""
     shapes_known: _builtins.bool
@@ -692,6 +694,14 @@ class DeviceRunFinished(_message.Message):
     def pulled(self) -> _containers.MessageMap[_builtins.str, _types_pb2.Artifact]:
         """Files that the job left on the device, by their paths there."""
 
+    @_builtins.property
+    def edge_logs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Artifact]:
+        """The files of an edge log (*.mcap) among `pulled`, in the order of their paths. Empty: the app has no monitor."""
+
+    @_builtins.property
+    def model(self) -> _types_pb2.Artifact:
+        """The .tflite file that was run; size 0: not known. Empty: an older writer does not say."""
+
     def __init__(
         self,
         *,
@@ -712,16 +722,157 @@ class DeviceRunFinished(_message.Message):
         repeat: _builtins.int = ...,
         of_baseline: _builtins.bool = ...,
         reuse_key: _builtins.str = ...,
+        edge_logs: _abc.Iterable[_types_pb2.Artifact] | None = ...,
+        model: _types_pb2.Artifact | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "log", b"log", "model", b"model", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "of_baseline", b"of_baseline", "pulled", b"pulled", "repeat", b"repeat", "reuse_key", b"reuse_key", "reused", b"reused", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "edge_logs", b"edge_logs", "ended_at", b"ended_at", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "model", b"model", "of_baseline", b"of_baseline", "pulled", b"pulled", "repeat", b"repeat", "reuse_key", b"reuse_key", "reused", b"reused", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
     _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shapes_known) -> _WhichOneofReturnType__shapes_known | None: ...
 
 Global___DeviceRunFinished: _TypeAlias = DeviceRunFinished  # noqa: Y015
+
+@_typing.final
+class DeviceRunDiagnosed(_message.Message):
+    """What an app recorded in a device run was compared with the run's reference pipeline and model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _AppVerdict:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _AppVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DeviceRunDiagnosed._AppVerdict.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        APP_VERDICT_UNSPECIFIED: DeviceRunDiagnosed._AppVerdict.ValueType  # 0
+        """There is no diagnosis: `failure` says why."""
+        APP_VERDICT_HEALTHY: DeviceRunDiagnosed._AppVerdict.ValueType  # 1
+        """Nothing is wrong."""
+        APP_VERDICT_DEGRADED: DeviceRunDiagnosed._AppVerdict.ValueType  # 2
+        """Something is wrong, and most answers stay the same."""
+        APP_VERDICT_BROKEN: DeviceRunDiagnosed._AppVerdict.ValueType  # 3
+        """Answers change."""
+
+    class AppVerdict(_AppVerdict, metaclass=_AppVerdictEnumTypeWrapper):
+        """How the app compares with its reference."""
+
+    APP_VERDICT_UNSPECIFIED: DeviceRunDiagnosed.AppVerdict.ValueType  # 0
+    """There is no diagnosis: `failure` says why."""
+    APP_VERDICT_HEALTHY: DeviceRunDiagnosed.AppVerdict.ValueType  # 1
+    """Nothing is wrong."""
+    APP_VERDICT_DEGRADED: DeviceRunDiagnosed.AppVerdict.ValueType  # 2
+    """Something is wrong, and most answers stay the same."""
+    APP_VERDICT_BROKEN: DeviceRunDiagnosed.AppVerdict.ValueType  # 3
+    """Answers change."""
+
+    RUN_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CAUSES_FIELD_NUMBER: _builtins.int
+    DIAGNOSIS_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """The attempt that recorded it, counted from 1."""
+    verdict: Global___DeviceRunDiagnosed.AppVerdict.ValueType
+    """Of several recordings, the worst."""
+    frames: _builtins.int
+    """How many frames were replayed."""
+    @_builtins.property
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
+    @_builtins.property
+    def cell(self) -> _types_pb2.Cell:
+        """What was run, and where."""
+
+    @_builtins.property
+    def causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppCause]:
+        """What is wrong, the most likely first."""
+
+    @_builtins.property
+    def diagnosis(self) -> _types_pb2.Artifact:
+        """The diagnosis of the worst recording: windtunnel.diagnosis/1 as JSON. Empty: there is none."""
+
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the recordings lack, as sentences."""
+
+    @_builtins.property
+    def failure(self) -> _types_pb2.Failure:
+        """Why there is no diagnosis. Absent: there is one."""
+
+    def __init__(
+        self,
+        *,
+        run: _types_pb2.RunContext | None = ...,
+        cell: _types_pb2.Cell | None = ...,
+        attempt: _builtins.int = ...,
+        verdict: Global___DeviceRunDiagnosed.AppVerdict.ValueType = ...,
+        causes: _abc.Iterable[Global___AppCause] | None = ...,
+        diagnosis: _types_pb2.Artifact | None = ...,
+        frames: _builtins.int = ...,
+        gaps: _abc.Iterable[_builtins.str] | None = ...,
+        failure: _types_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "diagnosis", b"diagnosis", "failure", b"failure", "run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "causes", b"causes", "cell", b"cell", "diagnosis", b"diagnosis", "failure", b"failure", "frames", b"frames", "gaps", b"gaps", "run", b"run", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceRunDiagnosed: _TypeAlias = DeviceRunDiagnosed  # noqa: Y015
+
+@_typing.final
+class AppCause(_message.Message):
+    """Something that is wrong around a model in an app."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
+    OP_INDEX_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """A code of windtunnel.diagnosis/1, for example "preprocessing.channel_order"."""
+    layer: _builtins.str
+    """Output tensor of the layer. Empty: it is not in the model, or has no single place."""
+    op_index: _builtins.int
+    """Index of its op in the order of execution. Absent: as `layer`."""
+    confidence: _builtins.float
+    """How sure it is, 0 to 1."""
+    verified: _builtins.bool
+    """True: a replay with the fix removed the difference."""
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What shows it, one sentence for each point."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        layer: _builtins.str = ...,
+        op_index: _builtins.int | None = ...,
+        confidence: _builtins.float = ...,
+        verified: _builtins.bool = ...,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_op_index", b"_op_index", "op_index", b"op_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_op_index", b"_op_index", "code", b"code", "confidence", b"confidence", "layer", b"layer", "op_index", b"op_index", "verified", b"verified", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__op_index: _TypeAlias = _typing.Literal["op_index"]  # noqa: Y015
+    _WhichOneofArgType__op_index: _TypeAlias = _typing.Literal["_op_index", b"_op_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__op_index) -> _WhichOneofReturnType__op_index | None: ...
+
+Global___AppCause: _TypeAlias = AppCause  # noqa: Y015
 
 @_typing.final
 class DeviceRunProgressed(_message.Message):

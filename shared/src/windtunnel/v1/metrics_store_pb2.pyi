@@ -73,6 +73,8 @@ class _ExecutionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Executi
     """"measure": reads the log of a device run."""
     EXECUTION_KIND_JUDGE: _ExecutionKind.ValueType  # 7
     """"judge": reaches the verdict and writes the report."""
+    EXECUTION_KIND_DIAGNOSE: _ExecutionKind.ValueType  # 8
+    """"diagnose": compares what an app recorded with its reference."""
 
 class ExecutionKind(_ExecutionKind, metaclass=_ExecutionKindEnumTypeWrapper):
     """What a service does in one job."""
@@ -93,6 +95,8 @@ EXECUTION_KIND_MEASURE: ExecutionKind.ValueType  # 6
 """"measure": reads the log of a device run."""
 EXECUTION_KIND_JUDGE: ExecutionKind.ValueType  # 7
 """"judge": reaches the verdict and writes the report."""
+EXECUTION_KIND_DIAGNOSE: ExecutionKind.ValueType  # 8
+""""diagnose": compares what an app recorded with its reference."""
 Global___ExecutionKind: _TypeAlias = ExecutionKind  # noqa: Y015
 
 @_typing.final

@@ -187,6 +187,10 @@ class _ArtifactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Artifact
     """"samples": raw latencies of one attempt of a cell, as JSON."""
     ARTIFACT_KIND_REPORT: _ArtifactKind.ValueType  # 9
     """"report": windtunnel.report/1 as JSON."""
+    ARTIFACT_KIND_EDGE_LOG: _ArtifactKind.ValueType  # 10
+    """"edge_log": a file of what an app recorded in one attempt of a cell (*.mcap)."""
+    ARTIFACT_KIND_APP_DIAGNOSIS: _ArtifactKind.ValueType  # 11
+    """"app_diagnosis": such a recording compared with its reference, windtunnel.diagnosis/1 as JSON."""
 
 class ArtifactKind(_ArtifactKind, metaclass=_ArtifactKindEnumTypeWrapper):
     """The part that an artifact has in a run."""
@@ -211,6 +215,10 @@ ARTIFACT_KIND_SAMPLES: ArtifactKind.ValueType  # 8
 """"samples": raw latencies of one attempt of a cell, as JSON."""
 ARTIFACT_KIND_REPORT: ArtifactKind.ValueType  # 9
 """"report": windtunnel.report/1 as JSON."""
+ARTIFACT_KIND_EDGE_LOG: ArtifactKind.ValueType  # 10
+""""edge_log": a file of what an app recorded in one attempt of a cell (*.mcap)."""
+ARTIFACT_KIND_APP_DIAGNOSIS: ArtifactKind.ValueType  # 11
+""""app_diagnosis": such a recording compared with its reference, windtunnel.diagnosis/1 as JSON."""
 Global___ArtifactKind: _TypeAlias = ArtifactKind  # noqa: Y015
 
 class _Verdict:

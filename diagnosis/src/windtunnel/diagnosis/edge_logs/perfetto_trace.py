@@ -29,7 +29,7 @@ _TEXT_VALUE, _INT_VALUE, _ANNOTATION_NAME = 6, 4, 10
 _BEGIN, _END, _COUNT = 1, 2, 4
 _SEQUENCE_ID: Final = 1
 _INCREMENTAL_STATE_CLEARED: Final = 1
-# BuiltinClock: times since 1970, and the clock of a trace, in which timestamps are if nothing else is said.
+# BuiltinClock: times since 1970, and the clock of a trace, in which timestamps are if nothing else is stated.
 _REALTIME, _BOOTTIME = 1, 6
 _UNIT_BYTES: Final = 3
 _TRACKS: Final = {TimeOf.FRAME: "frames", TimeOf.STAGE: "stages", TimeOf.INFERENCE: "inference", TimeOf.LAYER: "layers"}

@@ -94,7 +94,7 @@ def _most_complete(tables: Sequence[Mapping[Key, LoggedTensor]], gaps: list[str]
     counted = Counter(kinds)
     if len(counted) <= 1:
         return list(range(len(tables)))
-    # Raw samples decide first: nothing can be said about the preprocessing of other frames.
+    # Raw samples decide first: nothing is known about the preprocessing of other frames.
     best = max(counted, key=lambda kind: (len({key[0] for key in kind}), _has_raw(kind), counted[kind], len(kind)))
     kept = [index for index, kind in enumerate(kinds) if best <= kind]
     left = Counter(_difference(best, kind) for kind in kinds if not best <= kind)

@@ -40,7 +40,7 @@ class _Session:
 
 
 def read_sessions(path: Path, *, values: bool = True) -> tuple[EdgeSession, ...]:
-    """Reads an edge log. Damage costs only the chunks that it is in, and is said in the gaps of the session.
+    """Reads an edge log. Damage costs only the chunks that it is in, and is reported in the gaps of the session.
 
     Args:
         path: a .mcap file, or a folder with such files, also in folders below it.

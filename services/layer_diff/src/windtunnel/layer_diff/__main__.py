@@ -41,7 +41,15 @@ async def build(rt: Runtime[LayerDiffSettings]) -> Parts:
                 lambda server: layer_diff_pb2_grpc.add_LayerDiffServiceServicer_to_server(service, server),
             )
         ],
-        workers=[rt.worker("layer_diff", [subjects.VARIANT_READY], service.on_variant_ready, service.on_failure)],
+        workers=[
+            rt.worker("layer_diff", [subjects.VARIANT_READY], service.on_variant_ready, service.on_failure),
+            rt.worker(
+                "layer_diff_diagnose",
+                [subjects.DEVICE_RUN_FINISHED],
+                service.on_device_run_finished,
+                service.on_diagnosis_failure,
+            ),
+        ],
     )
     await parts.resources.enter_async_context(pool)
     return parts

@@ -18,13 +18,16 @@ from windtunnel.diagnosis.comparison.survive_crashes import compare_safely
 from windtunnel.diagnosis.findings.comparison import Comparison
 from windtunnel.diagnosis.findings.output_diff import Accuracy
 from windtunnel.diagnosis.kernels.planned_processors import planned_kernels, with_kernels
+from windtunnel.enum_words import APP_VERDICT
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
+from windtunnel.layer_diff.diagnose_recordings import RecordedDiagnoses, diagnose_in_child, log_names
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import Plan
 from windtunnel.service.protobuf_values import (
     artifact_from_proto,
     artifact_to_proto,
+    cut_text,
     failure_to_proto,
     findings_to_proto,
     scores_to_proto,
@@ -45,6 +48,9 @@ from windtunnel.thresholds import DEFAULT_THRESHOLD
 from windtunnel.v1 import events_pb2, layer_diff_pb2, layer_diff_pb2_grpc, types_pb2
 
 MEDIA_TYPE: Final = "application/json"
+# What an event holds at most; the artifact has everything.
+_MOST_CAUSES: Final = 20
+_MOST_GAPS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,67 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
         parts = (message.variant.name, "compare")
         await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
 
+    async def on_device_run_finished(self, event: Event) -> None:
+        """Handles `device_run.finished` with an edge log: publishes `device_run.diagnosed`.
+
+        Repeats are not diagnosed: they record what the cell's own measurement records.
+
+        Args:
+            event: as received.
+        """
+        message = event.message()
+        assert isinstance(message, events_pb2.DeviceRunFinished)
+        if message.edge_logs and not message.repeat:
+            await self._publish_diagnosed(message, await self._diagnose(message))
+
+    async def on_diagnosis_failure(self, event: Event, error: WindtunnelError) -> None:
+        """Publishes that an edge log could not be diagnosed.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
+        if isinstance(error, Malformed):
+            # Which cell it is about cannot be known; the message is a dead letter.
+            return
+        message = event.message()
+        assert isinstance(message, events_pb2.DeviceRunFinished)
+        if message.edge_logs and not message.repeat:
+            failed = events_pb2.DeviceRunDiagnosed(failure=failure_to_proto(error, self._runtime.name))
+            await self._publish_diagnosed(message, failed)
+
+    async def _publish_diagnosed(
+        self, message: events_pb2.DeviceRunFinished, diagnosed: events_pb2.DeviceRunDiagnosed
+    ) -> None:
+        diagnosed.run.CopyFrom(message.run)
+        diagnosed.cell.CopyFrom(message.cell)
+        diagnosed.attempt = message.attempt
+        parts = (message.cell.id, str(message.attempt), *(("failed",) if diagnosed.HasField("failure") else ()))
+        await self._runtime.publisher.publish(diagnosed, run_id=message.run.run_id, parts=parts)
+
+    async def _diagnose(self, message: events_pb2.DeviceRunFinished) -> events_pb2.DeviceRunDiagnosed:
+        """The diagnosis of an edge log, without run, cell and attempt: it is stored under what it depends on."""
+        if not message.model.sha256:
+            raise InvalidInput("the event does not say which model was run", hint="update the farm dispatcher")
+        plan = await plan_of(message.run, self._runtime.artifacts)
+        pipeline = pipeline_in(plan)
+        logs = [artifact.sha256 for artifact in message.edge_logs]
+
+        async def compute() -> events_pb2.DeviceRunDiagnosed:
+            names = log_names(logs, {path: artifact.sha256 for path, artifact in message.pulled.items()})
+            async with temporary_folder("windtunnel-diagnose-") as folder:
+                for sha256, name in zip(logs, names, strict=True):
+                    await self._runtime.artifacts.fetch(sha256, folder / name)
+                model = await self._runtime.artifacts.path(message.model.sha256)
+                steps = await with_local_files(pipeline, self._runtime.artifacts)
+                found = await diagnose_in_child(self._pool, model, folder, steps)
+            diagnosis = await self._runtime.artifacts.put_bytes(_compact_json(found.to_json()))
+            return _diagnosed(found, diagnosis)
+
+        inputs = {"model": message.model.sha256, "logs": logs, "pipeline": pipeline}
+        key = job_key("diagnose", inputs, self._versions)
+        return await self._runtime.jobs.once(key, events_pb2.DeviceRunDiagnosed, compute)
+
     async def _compare(self, job: _Job) -> layer_diff_pb2.CompareResponse:
         artifacts = self._runtime.artifacts
 
@@ -181,7 +248,31 @@ def diagnosis_json(comparison: Comparison) -> bytes:
     Returns:
         JSON.
     """
-    return json.dumps(comparison.to_json(), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    return _compact_json(comparison.to_json())
+
+
+def _compact_json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _diagnosed(found: RecordedDiagnoses, diagnosis: ArtifactRef) -> events_pb2.DeviceRunDiagnosed:
+    return events_pb2.DeviceRunDiagnosed(
+        verdict=APP_VERDICT.number(found.worst.verdict),
+        causes=[
+            events_pb2.AppCause(
+                code=str(cause.code),
+                layer=cause.layer or "",
+                op_index=cause.op_index,
+                confidence=cause.confidence,
+                verified=cause.verified,
+                words=[cut_text(text) for text in cause.words()],
+            )
+            for cause in found.worst.causes[:_MOST_CAUSES]
+        ],
+        diagnosis=artifact_to_proto(diagnosis, MEDIA_TYPE),
+        frames=found.frames,
+        gaps=[cut_text(text) for text in found.gaps()[:_MOST_GAPS]],
+    )
 
 
 def _planned_job(message: events_pb2.VariantReady, plan: Plan) -> _Job:

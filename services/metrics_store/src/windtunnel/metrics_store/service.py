@@ -24,7 +24,7 @@ from windtunnel.metrics_store.messages.encode_messages import (
     measured_cell_message,
     run_message,
 )
-from windtunnel.metrics_store.use_cases.build_report import Ending, build_report, with_costs
+from windtunnel.metrics_store.use_cases.build_report import Ending, build_report, with_later_facts
 from windtunnel.metrics_store.use_cases.cancel_runs import RunCanceler
 from windtunnel.metrics_store.use_cases.change_signal import Signal, wait_for
 from windtunnel.metrics_store.use_cases.compare_latencies import LatencyComparer
@@ -97,7 +97,7 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
             raise _no_run(request.run_id)
         if stored.report_sha256 is not None:
             data = await self._reading.artifacts.read_bytes(stored.report_sha256)
-            return pb.GetReportResponse(report_json=_with_costs(data.decode(), stored.record))
+            return pb.GetReportResponse(report_json=_up_to_date(data.decode(), stored.record))
         return pb.GetReportResponse(report_json=json.dumps(await self._draft(stored), allow_nan=False))
 
     async def ListMeasurements(  # noqa: N802
@@ -173,12 +173,12 @@ class MetricsStoreService(RunsReader):
         return pb.CancelRunResponse(run=run_message(await self._run(request.run_id)), canceled=canceled)
 
 
-def _with_costs(report_json: str, run: RunRecord) -> str:
+def _up_to_date(report_json: str, run: RunRecord) -> str:
     """A stored report with what farms bill, also after the verdict."""
     if all(cell.cost_micro_usd is None for cell in run.cells.values()):
         return report_json
     report = json.loads(report_json)
-    return json.dumps(report, allow_nan=False) if with_costs(report, run) else report_json
+    return json.dumps(report, allow_nan=False) if with_later_facts(report, run) else report_json
 
 
 def _no_run(run_id: str) -> NotFound:

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from windtunnel.client import Artifact
 
 # The same as windtunnel.client.artifacts.KINDS; importing it would slow every command down.
-_KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
+_KINDS = (
+    "trained_model",
+    "plan",
+    "float_model",
+    "variant",
+    "diagnosis",
+    "app",
+    "log",
+    "samples",
+    "report",
+    "edge_log",
+    "app_diagnosis",
+)
 _WHICH = "choose one with --variant and --kind, or download all of them to a folder with -o FOLDER/"
 _RUN = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 _VARIANT = click.option(

@@ -25,6 +25,7 @@ from windtunnel.cli.report.html.facts import fact_rows, other_facts
 from windtunnel.cli.report.html.latency_section import latency
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.html.variant_table import variant_table
+from windtunnel.cli.report.recorded_apps import recorded_apps
 from windtunnel.cli.report.signatures import signatures
 
 
@@ -82,6 +83,7 @@ def report_html(report: dict[str, Any]) -> str:
         variant_table=variant_table(variants),
         drift=drift_of_variants(variants),
         latency=latency(variants),
+        apps=recorded_apps(variants),
         signatures=signatures(variants),
         diagnoses=[_diagnosis(variant) for variant in variants],
         conversion=conversion(part(report, "conversion")),

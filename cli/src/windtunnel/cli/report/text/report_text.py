@@ -42,6 +42,7 @@ from windtunnel.cli.report.task_words import accuracy_words, metric_words
 from windtunnel.cli.report.text.diagnosis_text import diagnosis_body
 from windtunnel.cli.report.text.findings_text import findings_text
 from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, verdict_words
+from windtunnel.cli.report.text.recorded_apps_text import recorded_apps_text
 
 _OPS_SHOWN = 10
 _GATE_TITLES = {
@@ -72,6 +73,7 @@ def render_report(report: dict[str, Any], console: Console) -> None:
     console.print(_variants(variants, console.width))
     _remarks(variants, console)
     _devices(variants, console)
+    recorded_apps_text(variants, console)
     _gates(variants, console)
     _tensors(variants, console)
     _conversion(part(report, "conversion"), console)

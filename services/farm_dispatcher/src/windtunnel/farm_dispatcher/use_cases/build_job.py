@@ -90,6 +90,7 @@ class JobBuilder:
             scenarios=(game_loop_scenario(cell),) if is_loop else (),
             arguments=arguments,
             files=(PushedFile(model, _GAME_LOOP_GRAPH),) if app.platform == "android" else (),
+            pull=(edge_log_folder(app.package_name),) if app.platform == "android" else (),
             timeout_s=timeout_s,
             test_package=app.test_package,
         )
@@ -104,3 +105,15 @@ class JobBuilder:
                 first = first or error
         assert first is not None
         raise first
+
+
+def edge_log_folder(package_name: str) -> str:
+    """Where the monitor in an Android app writes its edge log, so that farm runs find it.
+
+    Args:
+        package_name: of the app, as the system knows it.
+
+    Returns:
+        What `Context.getExternalFilesDir("windtunnel")` is on the device.
+    """
+    return f"/sdcard/Android/data/{package_name}/files/windtunnel"

@@ -20,6 +20,7 @@ _KINDS: Final = (
     facts.Compared,
     facts.NotRun,
     facts.Measured,
+    facts.Diagnosed,
     facts.RepeatsRequested,
     Blob,
     RunConditions,

@@ -198,6 +198,8 @@ def _cell(row: AnyRow, measured: facts.Measured | None) -> CellState:
         requests=tuple(_present(facts.RepeatsRequested, row.requests)),
         repeats=read_repeats(row),
         farm_runs=read_farm_runs(row),
+        recorded=row.recorded,
+        diagnosed=from_document(facts.Diagnosed, row.diagnosed),
     )
 
 
@@ -278,6 +280,8 @@ def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
         "requests": [to_document(one) for one in cell.requests] or None,
         "repeats": _repeats_document(cell.repeats),
         "farm_runs": [[*key, to_document(one)] for key, one in sorted(cell.farm_runs.items())] or None,
+        "recorded": cell.recorded,
+        "diagnosed": to_document(cell.diagnosed),
     }
 
 

@@ -191,6 +191,9 @@ cells = Table(
     Column("repeats", Document),
     # What carried each attempt: [repeat, of the baseline, attempt, farm run]. NULL: no farm said it.
     Column("farm_runs", Document),
+    # The last attempt that left an edge log (0: none did), and its diagnosis. NULL: there is none.
+    _count("recorded"),
+    Column("diagnosed", Document),
 )
 
 measurements = Table(

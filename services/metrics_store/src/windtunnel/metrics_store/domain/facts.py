@@ -154,6 +154,33 @@ class Finished:
     repeat: int = 0
     of_baseline: bool = False
     farm_run: FarmRun | None = None
+    edge_logs: tuple[Blob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppCause:
+    """Something that is wrong around a model in an app. `layer` empty: it is not in the model, or has no place."""
+
+    code: str
+    layer: str = ""
+    op_index: int | None = None
+    confidence: float | None = None
+    verified: bool = False
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """What an app recorded on a device was compared with its reference. `verdict` empty: `failure` says why not."""
+
+    cell: CellSpec
+    attempt: int
+    verdict: str = ""
+    causes: tuple[AppCause, ...] = ()
+    frames: int = 0
+    gaps: tuple[str, ...] = ()
+    diagnosis: Blob | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +247,7 @@ Fact: TypeAlias = (
     | Finished
     | NotRun
     | Measured
+    | Diagnosed
     | TriedAgain
     | RepeatsRequested
 )

@@ -14,7 +14,8 @@ from windtunnel.metrics_store.domain.values import Blob
 class LineageArtifact:
     """An artifact and its part in a run.
 
-    Parts are trained_model, plan, float_model, variant, diagnosis, app, log, samples and report.
+    Parts are trained_model, plan, float_model, variant, diagnosis, app, log, samples, edge_log, app_diagnosis and
+    report.
     """
 
     artifact: Blob
@@ -42,7 +43,9 @@ class Execution:
 
 
 def with_implied_inputs(executions: Sequence[Execution], packages: Mapping[tuple[str, str], str]) -> list[Execution]:
-    """The executions with the inputs that their events do not name: a device run's app, a measurement's log.
+    """The executions with the inputs that their events do not name.
+
+    They are the app of a device run, and the log of a measurement or of the diagnosis of an app.
 
     Args:
         executions: of a run.
@@ -57,7 +60,7 @@ def with_implied_inputs(executions: Sequence[Execution], packages: Mapping[tuple
         implied: tuple[str, ...] = ()
         if execution.kind == "run" and (execution.variant, execution.platform) in packages:
             implied = (packages[execution.variant, execution.platform],)
-        elif execution.kind == "measure":
+        elif execution.kind in ("measure", "diagnose"):
             implied = logs.get((execution.cell_id, execution.attempt), ())
         inputs = tuple(sorted({*execution.inputs, *implied}))
         result.append(dataclasses.replace(execution, inputs=inputs))

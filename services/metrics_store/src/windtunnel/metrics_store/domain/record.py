@@ -50,7 +50,7 @@ class CellState:
     """What is known of one cell. `attempts`: the highest attempt of any event. `skip_kind`: a FailureKind.
 
     `requests`: for more jobs, in their order. `repeats`: what they gave, by number and whether it is of the baseline.
-    `farm_runs`: what carried each attempt.
+    `farm_runs`: what carried each attempt. `recorded`: the last attempt that left an edge log; 0: none did.
     """
 
     spec: CellSpec
@@ -63,6 +63,13 @@ class CellState:
     requests: tuple[facts.RepeatsRequested, ...] = ()
     repeats: Mapping[tuple[int, bool], Repeat] = field(default_factory=dict)
     farm_runs: Mapping[JobKey, FarmRun] = field(default_factory=dict)
+    recorded: int = 0
+    diagnosed: facts.Diagnosed | None = None
+
+    @property
+    def awaits_diagnosis(self) -> bool:
+        """Whether an app left an edge log that was not diagnosed."""
+        return self.recorded > (self.diagnosed.attempt if self.diagnosed is not None else 0)
 
     @property
     def farm_run(self) -> FarmRun | None:
@@ -186,6 +193,8 @@ def apply(record: RunRecord, fact: Fact) -> RunRecord:
             return _with_cell(record, _tried_again(_known_cell(record, fact.cell), fact))
         case facts.RepeatsRequested():
             return _requested(record, fact)
+        case facts.Diagnosed():
+            return _with_cell(record, _diagnosed(_known_cell(record, fact.cell), fact))
         case facts.Finished() | facts.NotRun() | facts.Measured():
             return _with_cell(record, _cell(_known_cell(record, fact.cell), fact))
 
@@ -289,6 +298,13 @@ def _tried_again(cell: CellState, fact: facts.TriedAgain) -> CellState:
     return _carried(cell, (fact.repeat, fact.of_baseline, fact.attempt), fact.farm_run)
 
 
+def _diagnosed(cell: CellState, fact: facts.Diagnosed) -> CellState:
+    """The last attempt counts; of one attempt a diagnosis wins over a failure."""
+    known = [one for one in (cell.diagnosed, fact) if one is not None]
+    best = max(known, key=lambda one: (one.attempt, one.failure is None, repr(one)))
+    return dataclasses.replace(cell, diagnosed=best)
+
+
 def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured) -> CellState:
     if fact.farm_run is not None:
         cell = _carried(cell, (fact.repeat, fact.of_baseline, fact.attempt), fact.farm_run)
@@ -296,6 +312,8 @@ def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured)
         return cell if isinstance(fact, facts.Finished) else _repeat(cell, fact)
     cell = dataclasses.replace(cell, attempts=max(cell.attempts, fact.attempt))
     match fact:
+        case facts.Finished() if fact.edge_logs:
+            return dataclasses.replace(cell, recorded=max(cell.recorded, fact.attempt))
         case facts.Measured():
             return dataclasses.replace(cell, measured=first_measured(cell.measured, fact))
         case facts.NotRun():

@@ -19,6 +19,8 @@ _MADE_BY: Final[Mapping[str, str]] = {
     "app": "build",
     "log": "run",
     "samples": "run",
+    "edge_log": "run",
+    "app_diagnosis": "diagnose",
     "report": "judge",
 }
 _ORDER: Final = (
@@ -31,6 +33,8 @@ _ORDER: Final = (
     "log",
     "samples",
     "report",
+    "edge_log",
+    "app_diagnosis",
 )
 _SUFFIX: Final[Mapping[str, str]] = {
     "plan": ".json",
@@ -39,6 +43,8 @@ _SUFFIX: Final[Mapping[str, str]] = {
     "diagnosis": ".json",
     "log": ".log",
     "samples": ".json",
+    "edge_log": ".mcap",
+    "app_diagnosis": ".json",
     "report": ".json",
 }
 _APP_SUFFIX: Final[Mapping[str, str]] = {"android": ".apk", "ios": ".ipa"}

@@ -219,6 +219,8 @@ def _cell_steps(run: RunRecord, plan: Plan, name: str) -> Iterator[Step]:
             yield Step(name, Outcome.FAILED, f"{label} {became}: {failure.message}")
         else:
             yield Step(name, Outcome.PENDING, f"{label} has no measurement")
+        if cell.awaits_diagnosis:
+            yield Step(name, Outcome.PENDING, f"{label}: its edge log was not diagnosed", needed=False)
         for number, of_baseline in cell.awaited:
             of = "its baseline" if of_baseline else "it"
             yield Step(name, Outcome.PENDING, f"{label}: repeat {number} of {of} has not come", needed=False)

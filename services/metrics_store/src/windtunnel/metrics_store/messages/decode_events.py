@@ -10,7 +10,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from windtunnel.bus import Event, Malformed
-from windtunnel.enum_words import FAILURE_KIND, PLATFORM
+from windtunnel.enum_words import APP_VERDICT, FAILURE_KIND, PLATFORM
 from windtunnel.figures import rounded
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.event_content import EventContent
@@ -19,6 +19,7 @@ from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact
 from windtunnel.metrics_store.domain.values import Blob
 from windtunnel.metrics_store.messages.decode_values import (
     Figures,
+    app_cause_of,
     blob,
     cell_spec,
     check_of,
@@ -222,10 +223,12 @@ def _not_built(message: events_pb2.AppFailed) -> _Read:
 def _finished(message: events_pb2.DeviceRunFinished) -> _Read:
     cell, log, samples = cell_spec(message.cell), blob(message.log), blob(message.samples)
     which = message.repeat, message.of_baseline, farm_run_of(message)
-    fact = facts.Finished(cell, message.attempt, log, samples, *which)
-    work = _Work("run", (), (log, samples), cell.variant, cell.app_platform, cell.id, message.attempt)
+    recorded = tuple(one for artifact in message.edge_logs if (one := blob(artifact)) is not None)
+    fact = facts.Finished(cell, message.attempt, log, samples, *which, recorded)
+    work = _Work("run", (), (log, samples, *recorded), cell.variant, cell.app_platform, cell.id, message.attempt)
     text = f"{cell.label} has run variant {cell.variant}{_repeat(message)}"
-    return (fact,), text, _kept(log=log, samples=samples), work
+    kept = (*_kept(log=log, samples=samples), *(LineageArtifact(one, "edge_log") for one in recorded))
+    return (fact,), text, kept, work
 
 
 def _repeat(message: events_pb2.DeviceRunFinished | events_pb2.DeviceRunFailed | events_pb2.DeviceRunMeasured) -> str:
@@ -285,6 +288,23 @@ def _measured(message: events_pb2.DeviceRunMeasured) -> _Read:
     return (fact,), text, (), work
 
 
+def _diagnosed(message: events_pb2.DeviceRunDiagnosed) -> _Read:
+    cell, diagnosis = cell_spec(message.cell), blob(message.diagnosis)
+    failure = failure_of(message.failure) if message.HasField("failure") else None
+    verdict = APP_VERDICT.read(message.verdict, "")
+    if not verdict and failure is None:
+        raise Malformed("a DeviceRunDiagnosed has no verdict and no failure", hint="fill one of them")
+    causes = tuple(map(app_cause_of, message.causes))
+    gaps = tuple(message.gaps)
+    fact = facts.Diagnosed(cell, message.attempt, verdict, causes, message.frames, gaps, diagnosis, failure)
+    said = f"is {verdict}" if failure is None else f"could not be diagnosed: {failure.message}"
+    text = f"the app of variant {cell.variant} on {cell.label} {said}"
+    if causes:
+        text += f" ({', '.join(one.code for one in causes)})"
+    work = _Work("diagnose", (), (diagnosis,), cell.variant, cell.app_platform, cell.id, message.attempt)
+    return (fact,), text, _kept(app_diagnosis=diagnosis), work
+
+
 _READERS: Final[Mapping[type[Message], Callable[[Any], _Read]]] = {
     events_pb2.ModelConverted: _converted,
     events_pb2.ModelFailed: _not_converted,
@@ -299,4 +319,5 @@ _READERS: Final[Mapping[type[Message], Callable[[Any], _Read]]] = {
     events_pb2.DeviceRunFailed: _not_run,
     events_pb2.DeviceRunProgressed: _progressed,
     events_pb2.DeviceRunMeasured: _measured,
+    events_pb2.DeviceRunDiagnosed: _diagnosed,
 }

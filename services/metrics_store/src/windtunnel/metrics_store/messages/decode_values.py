@@ -12,6 +12,7 @@ from windtunnel.artifacts.stores.port import check_sha256
 from windtunnel.bus import Malformed
 from windtunnel.enum_words import FAILURE_KIND, PLATFORM, RUN_AS
 from windtunnel.errors import InvalidInput
+from windtunnel.metrics_store.domain.facts import AppCause
 from windtunnel.metrics_store.domain.values import (
     Blob,
     CellSpec,
@@ -130,6 +131,25 @@ def failure_of(message: types_pb2.Failure) -> Failure:
     """
     kind = FAILURE_KIND.read(message.kind, "")
     return Failure(message.code, message.message, message.hint, message.service, message.detail, kind)
+
+
+def app_cause_of(message: events_pb2.AppCause) -> AppCause:
+    """Reads what is wrong around a model in an app.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        The cause.
+    """
+    return AppCause(
+        code=message.code,
+        layer=message.layer,
+        op_index=message.op_index if message.HasField("op_index") else None,
+        confidence=message.confidence if math.isfinite(message.confidence) else None,
+        verified=message.verified,
+        words=tuple(message.words),
+    )
 
 
 def farm_run_of(message: events_pb2.DeviceRunFinished | events_pb2.DeviceRunMeasured) -> FarmRun | None:

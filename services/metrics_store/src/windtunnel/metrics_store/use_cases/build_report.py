@@ -88,8 +88,10 @@ def build_report(run: RunRecord, judgment: Judgment, diagnoses: Diagnoses, endin
     }
 
 
-def with_costs(report: dict[str, Any], run: RunRecord) -> bool:
-    """Brings costs and farm runs of a stored report up to date: farms bill what they cancel after the verdict.
+def with_later_facts(report: dict[str, Any], run: RunRecord) -> bool:
+    """Brings costs, farm runs and diagnoses of apps in a stored report up to date.
+
+    Farms bill what they cancel after the verdict, and no verdict depends on the diagnosis of an app.
 
     Args:
         report: of the run; it is changed.
@@ -99,7 +101,7 @@ def with_costs(report: dict[str, Any], run: RunRecord) -> bool:
         Whether anything has changed.
     """
     shown = [cell for variant in report["variants"] for cell in variant["cells"] if cell["id"] in run.cells]
-    now = [(cell, _carried(run.cells[cell["id"]])) for cell in shown]
+    now = [(cell, _later(run.cells[cell["id"]])) for cell in shown]
     now.append((report, {"cost_usd": _cost_of(run)}))
     changed = any(part.get(key) != value for part, values in now for key, value in values.items())
     for part, values in now:
@@ -254,6 +256,32 @@ def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
         "run_as": spec.run_as or None,
         **_carried(cell),
         "device_facts": None if measured is None else dataclasses.asdict(measured.device),
+        "diagnosis": _app_diagnosis(cell),
+    }
+
+
+def _app_diagnosis(cell: CellState) -> dict[str, Any] | None:
+    """What an app recorded in the cell, compared with its reference; None: it recorded nothing, or it is not known."""
+    found = cell.diagnosed
+    if found is None:
+        return None
+    return {
+        "verdict": found.verdict or None,
+        "problem": None if found.failure is None else explain(found.failure),
+        "causes": [
+            {
+                "code": cause.code,
+                "place": {"layer": cause.layer or None, "op_index": cause.op_index},
+                "confidence": cause.confidence,
+                "verified": cause.verified,
+                "words": list(cause.words),
+            }
+            for cause in found.causes
+        ],
+        "frames": found.frames,
+        "gaps": list(found.gaps),
+        "attempt": found.attempt,
+        "sha256": None if found.diagnosis is None else found.diagnosis.sha256,
     }
 
 
@@ -266,6 +294,11 @@ def _carried(cell: CellState) -> dict[str, Any]:
         "url": None if found is None else found.url or None,
         "reused": None if found is None else found.reused,
     }
+
+
+def _later(cell: CellState) -> dict[str, Any]:
+    """What may become known of a cell after the verdict."""
+    return {**_carried(cell), "diagnosis": _app_diagnosis(cell)}
 
 
 def _cost_of(run: RunRecord) -> float | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
@@ -23,6 +25,8 @@ from windtunnel.service.protobuf_values import artifact_to_proto, cut_text
 from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
 
 SERVICE = "farm_dispatcher"
+# Files of an edge log (docs/edge-log.md).
+EDGE_LOG_SUFFIX: Final = ".mcap"
 _LONGEST_DETAIL = 4000
 Outcome = events_pb2.DeviceRunFinished | events_pb2.DeviceRunFailed
 
@@ -134,6 +138,7 @@ class CellEnder:
             await self._work.publisher.publish(outcome, run_id=outcome.run.run_id, parts=parts)
 
     async def _finished(self, attempt: Attempt, run: DeviceRun, result: JobResult) -> events_pb2.DeviceRunFinished:
+        pulled = {name: await self._put_file(path) for name, path in pulled_files(result.pulled)}
         return events_pb2.DeviceRunFinished(
             run=attempt.queued.run,
             cell=attempt.queued.cell,
@@ -147,7 +152,9 @@ class CellEnder:
             shapes_known=run.shapes_known,
             conditions=conditions_to_proto(run.conditions),
             farm_run=attempt.info,
-            pulled={name: await self._put_file(path) for name, path in result.pulled.items()},
+            pulled=pulled,
+            edge_logs=[pulled[name] for name in sorted(pulled) if name.endswith(EDGE_LOG_SUFFIX)],
+            model=_model_of(attempt.queued.job),
             # A repeat is one of several jobs that are compared: none of them stands for the cell.
             reuse_key="" if attempt.queued.repeat else reuse_key(attempt.queued),
             repeat=attempt.queued.repeat,
@@ -159,6 +166,33 @@ class CellEnder:
 
     async def _put_file(self, path: Path) -> types_pb2.Artifact:
         return artifact_to_proto(await self._work.artifacts.put_file(path), "application/octet-stream")
+
+
+def _model_of(job: farm_runs_pb2.Job) -> types_pb2.Artifact:
+    """The model that a job runs; of an app that has it inside, only its SHA-256."""
+    if job.WhichOneof("kind") == "executable":
+        return job.executable.model.blob
+    sha256 = job.app.model_sha256
+    return next((file.blob for file in job.app.files if file.blob.sha256 == sha256), types_pb2.Artifact(sha256=sha256))
+
+
+def pulled_files(pulled: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+    """The files that a job left on its device. A folder that was pulled is its files.
+
+    Args:
+        pulled: local copies of files and folders, by their paths on the device.
+
+    Yields:
+        Path on the device, and local copy.
+    """
+    for name, path in pulled.items():
+        if not path.is_dir():
+            yield name, path
+            continue
+        for file in sorted(path.rglob("*")):
+            # A link could lead out of the folder.
+            if file.is_file() and not file.is_symlink():
+                yield f"{name.rstrip('/')}/{file.relative_to(path).as_posix()}", file
 
 
 def _name_of(outcome: Outcome) -> str:
