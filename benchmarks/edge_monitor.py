@@ -1,4 +1,4 @@
-"""What the edge monitor costs per frame, in the app's own thread, beside the bare app in one run.
+"""What the edge monitor costs per frame, in the app's own thread, compared with the bare app in one run.
 
     python benchmarks/edge_monitor.py [--json] [--frames N] [--model FLOAT.tflite]
 

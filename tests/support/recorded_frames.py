@@ -1,4 +1,4 @@
-"""What lies in a folder of edge logs, for tests."""
+"""Contents of a folder of edge logs, for tests."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_an_app_that_ends_by_an_error_writes_all(tmp_path: Path) -> None:
 
 
 def test_file_size_limit(tmp_path: Path) -> None:
-    """The disk takes 100 KiB per file: the app goes on, the log says what is missing."""
+    """The disk takes 100 KiB per file: the app continues, the log says what is missing."""
     out = _finished(
         """
         monitor = Monitor(folder, "io", flush_frames=1)

@@ -9,7 +9,7 @@ from windtunnel.monitor import messages
 from windtunnel.monitor.mcap.writer import Outgoing
 
 FRAME_CHANNEL, SENSOR_CHANNEL = 1, 2
-# What Python needs for a waiting message beside its bytes.
+# What Python needs for a waiting message in addition to its bytes.
 OVERHEAD_BYTES = 600
 
 
@@ -25,7 +25,7 @@ class Lost:
 
         Args:
             frames: How many.
-            reasons: Why.
+            *reasons: Why.
         """
         self.frames += frames
         self.reasons += tuple(reason for reason in reasons if reason not in self.reasons)
@@ -42,7 +42,7 @@ class Waiting:
         """Make the message that is written.
 
         Args:
-            before: What is missing beside what it knows itself.
+            before: What is missing, in addition to what it knows itself.
 
         Returns:
             The message; a frame says what is missing.
@@ -58,7 +58,7 @@ class Waiting:
 
 
 class Backlog:
-    """Messages that wait; `reserved` bytes are theirs, or of open frames, or being written."""
+    """Messages that wait. Reserved are the bytes of these, of open frames, and of what is being written."""
 
     def __init__(self, capacity: int, flush_frames: int) -> None:
         """Begin empty.

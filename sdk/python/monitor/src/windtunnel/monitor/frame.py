@@ -39,7 +39,7 @@ class Recorder(Protocol):
     raw: bool
 
     def take_memory(self) -> int:
-        """Resident memory, for the first frame after a flush; else 0."""
+        """Resident memory, for the first frame after a flush, or 0."""
         ...
 
 
@@ -104,7 +104,13 @@ class Frame:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End it; an error of the app is noted by its name and goes on."""
+        """End it. An error of the app is noted by its name and is raised as usual.
+
+        Args:
+            kind: Type of the error that ends it, or None.
+            error: The error.
+            at: Where it was raised.
+        """
         if kind is not None:
             self._left_out.append(f"frame: the app raised {kind.__name__}")
         self._end()
@@ -160,8 +166,8 @@ class Frame:
         Args:
             name: Name of the function in the log.
             function: The function.
-            args: Its arguments; arrays, images, numbers and texts among them are recorded.
-            options: Its named arguments, the same.
+            *args: Its arguments; arrays, images, numbers and texts among them are recorded.
+            **options: Its named arguments, the same.
 
         Returns:
             What the function returned.
@@ -193,7 +199,7 @@ class Frame:
 
     @guarded
     def layer_time(self, name: str, elapsed_s: float, op: str = "") -> None:
-        """Record how long a layer took, if the runtime tells it.
+        """Record how long a layer took, if the runtime gives it.
 
         Args:
             name: Name of its output tensor.
@@ -207,7 +213,7 @@ class Frame:
         """Record facts of the app.
 
         Args:
-            values: The facts by name, stored as texts.
+            **values: The facts by name, stored as texts.
         """
         self._values.update({key: str(value) for key, value in values.items()})
 
@@ -421,42 +427,29 @@ class NoFrame:
     def __exit__(self, *_: object) -> None:
         """End nothing."""
 
-    def input(self, value: Any, name: str = "", scale: float = 0.0, zero_point: int = 0) -> None:
+    def _nothing(self, *args: Any, **options: Any) -> None:
         """Record nothing."""
 
-    output = input
+    def _no_stage(self, name: str = "") -> NoStage:
+        """Measure nothing."""
+        return NO_STAGE
 
-    def layer(
-        self, name: str, value: Any, scale: float = 0.0, zero_point: int = 0, op_index: int | None = None
-    ) -> None:
-        """Record nothing."""
-
-    def postprocessed(self, name: str, value: Any) -> None:
-        """Record nothing."""
+    input = output = layer = postprocessed = layer_time = note = leave_out = timed = take = _nothing
+    stage = inference = _no_stage
 
     def call(self, name: str, function: Callable[..., R], *args: Any, **options: Any) -> R:
-        """Call the function."""
+        """Call a function of the app.
+
+        Args:
+            name: Its name in the log.
+            function: The function.
+            *args: Its arguments.
+            **options: Its named arguments.
+
+        Returns:
+            What the function returned.
+        """
         return function(*args, **options)
-
-    def stage(self, name: str) -> NoStage:
-        """Measure nothing."""
-        return NO_STAGE
-
-    def inference(self) -> NoStage:
-        """Measure nothing."""
-        return NO_STAGE
-
-    def layer_time(self, name: str, elapsed_s: float, op: str = "") -> None:
-        """Record nothing."""
-
-    def note(self, **values: Any) -> None:
-        """Record nothing."""
-
-    def leave_out(self, words: str) -> None:
-        """Say nothing."""
-
-    def timed(self, kind: int, name: str, begin_ns: int) -> None:
-        """Record nothing."""
 
 
 class SkippedFrame(NoFrame):

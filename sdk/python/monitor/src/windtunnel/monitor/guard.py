@@ -32,7 +32,7 @@ class Faults:
             first = where not in self.counts
             self.counts[where] = self.counts.get(where, 0) + 1
         if first:
-            log.warning("edge monitor: %s: %s (logged once; the app goes on)", where, error)
+            log.warning("edge monitor: %s: %s (logged once; the app continues)", where, error)
 
 
 class Guarded(Protocol):

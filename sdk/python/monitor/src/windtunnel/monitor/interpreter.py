@@ -38,7 +38,11 @@ class MonitorOfInterpreters(Protocol):
         ...
 
     def describe(self, **device: Any) -> None:
-        """Add facts of the device."""
+        """Add facts of the device.
+
+        Args:
+            **device: The facts by name.
+        """
         ...
 
 
@@ -86,7 +90,14 @@ class MonitoredInterpreter:
         monitor.describe(runtime=_runtime(interpreter))
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the interpreter's."""
+        """Give any other attribute of the interpreter.
+
+        Args:
+            name: Name of the attribute.
+
+        Returns:
+            The attribute of the interpreter.
+        """
         return getattr(self._interpreter, name)
 
     def allocate_tensors(self) -> Any:
@@ -172,14 +183,21 @@ class MonitoredRunner:
         self.faults = interpreter.faults
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the runner's."""
+        """Give any other attribute of the runner.
+
+        Args:
+            name: Name of the attribute.
+
+        Returns:
+            The attribute of the runner.
+        """
         return getattr(self._runner, name)
 
     def __call__(self, **inputs: Any) -> Any:
         """Run the signature and record its inputs, outputs and time.
 
         Args:
-            inputs: The inputs by name.
+            **inputs: The inputs by name.
 
         Returns:
             The outputs by name.
@@ -212,6 +230,11 @@ class _Entered(AbstractContextManager["Frame | NoFrame"]):
     """Enters and leaves a frame that is new, and leaves one alone that the app opened."""
 
     def __init__(self, opened: tuple[Frame | NoFrame, bool]) -> None:
+        """Enter nothing yet.
+
+        Args:
+            opened: The frame, and whether it is new.
+        """
         self._frame, self._new = opened
 
     def __enter__(self) -> Frame | NoFrame:
@@ -253,7 +276,7 @@ def _layers(interpreter: Any) -> tuple[_Layer, ...]:
 
 
 def _spans(interpreter: Any, layers: tuple[_Layer, ...]) -> Iterator[tuple[int, int]]:
-    """Where the layers lie in memory."""
+    """Where the layers are in memory."""
     for layer in layers:
         if layer.op not in _SAME_VALUES:
             array = interpreter.tensor(layer.part.index)()

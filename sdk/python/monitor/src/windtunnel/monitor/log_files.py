@@ -150,7 +150,11 @@ class LogFiles:
                 file.path.unlink()
 
     def _free(self, size: int) -> None:
-        """Delete the oldest files until there is room for `size` bytes more."""
+        """Delete the oldest files until there is room for `size` bytes more.
+
+        Raises:
+            OSError: There is not enough room without them.
+        """
         files = []
         with contextlib.suppress(OSError):
             files = [(path, path.stat()) for path in sorted(self._folder.iterdir()) if _NAME.fullmatch(path.name)]
@@ -174,7 +178,11 @@ _MOST_PIECES = 512
 
 
 def _put(descriptor: int, pieces: Pieces) -> None:
-    """Write all of the pieces, without joining large ones."""
+    """Write all of the pieces, without joining large ones.
+
+    Raises:
+        OSError: They cannot be written.
+    """
     if not hasattr(os, "writev"):
         pieces = [b"".join(pieces)]
     for start in range(0, len(pieces), _MOST_PIECES):

@@ -92,7 +92,7 @@ def stored(value: Any) -> Array | str:
 
 
 def element_of(value: Array | str) -> int:
-    """Tell the element type of a stored value.
+    """Give the element type of a stored value.
 
     Args:
         value: What `stored` gave.

@@ -3,7 +3,7 @@
     monitor = Monitor("edge-log", level="io", model="model.tflite", app="camera", app_version="1.4")
     interpreter = monitor.interpreter(interpreter)
 
-No method raises an error of the monitor into the app, and none waits for the disk unless it says so.
+No method raises an error of the monitor into the app, and only `flush` and `close` wait for the disk.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Monitor:
             disk_bytes: The oldest files are deleted at this size of all.
             flush_frames: A chunk is written after so many frames.
             flush_s: And after so many seconds.
-            device: More facts of the device or the app, such as runtime="LiteRT 2.3" or accelerator="gpu".
+            **device: More facts of the device or the app, such as runtime="LiteRT 2.3" or accelerator="gpu".
 
         Raises:
             ValueError: A level is unknown, a bound is not positive, or `redact` is not a function.
@@ -232,7 +232,7 @@ class Monitor:
         """Add facts of the device or the app; they are in the files that begin later.
 
         Args:
-            device: The facts by name; those that are known already stay.
+            **device: The facts by name; those that are known already stay.
         """
         for name, value in device.items():
             self._facts.setdefault(name, str(value))
@@ -295,7 +295,13 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close it."""
+        """Close it.
+
+        Args:
+            kind: Type of the error that ends it, or None.
+            error: The error.
+            at: Where it was raised.
+        """
         self.close()
 
     def take_memory(self) -> int:

@@ -1,4 +1,4 @@
-"""What a monitor is told: checked once, when it is made."""
+"""The options of a monitor, checked once when it is made."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _of_finite(array: Array, low: float, high: float, finite: int, quantiles: Fl
     total, squares, projection = _double_sums(array.astype(np.float64, copy=False)) if wide else _sums(array)
     mean = total / finite if finite else 0.0
     variance = squares / finite - mean * mean if finite else 0.0
-    # Cancelled, or NaN from infinity less infinity. Squares in float32 have 7 digits, in float64 16.
+    # Almost nothing is left, or NaN from infinity less infinity. Squares in float32 have 7 digits, in float64 16.
     if not variance >= (1e-7 if wide else 1e-2) * mean * mean:
         variance = _centered(array, mean, array.size - finite, finite)
     if wide:
@@ -130,7 +130,11 @@ _KEPT = frozenset(np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i1", "u2"
 
 
 def _flat(values: npt.ArrayLike) -> Array:
-    """The values in C order, in float32, float64 or a type that float32 holds exactly."""
+    """The values in C order, in float32, float64 or a type that float32 holds exactly.
+
+    Raises:
+        TypeError: They are not real numbers.
+    """
     array = np.asarray(values)
     if array.dtype not in _KEPT:
         if array.dtype.kind in "fiu" and array.dtype.isnative and array.dtype.itemsize > 2:

@@ -42,7 +42,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A chunk's records and what was said of them."""
+    """A chunk's records, and its fields about them."""
 
     records: memoryview
     crc: int
@@ -133,7 +133,7 @@ class _Reader:
             yield record
 
     def _unreadable(self, start: int, end: int, content: memoryview, unknown: bool) -> Iterator[Record | Skipped]:
-        """A record of an unknown kind, which is no damage if the file goes on after it; or a damaged one."""
+        """A damaged record, or one of an unknown kind: not damage, if another record follows."""
         if self._intact(content):  # only the kind of a chunk was damaged
             self._position = end
             yield from self._inner(start, end, _parsed_chunk(content))
@@ -183,7 +183,7 @@ class _Reader:
         return 1 <= self._data[position] <= 15 and length <= len(self._data) - position - HEADER_SIZE
 
     def _resume(self, start: int, end: int | None, damage: Damage) -> Skipped:
-        """Go on at the next intact chunk, or where the damaged record ends by its length, whatever comes first."""
+        """Continue at the next intact chunk, or where the damaged record ends by its length, whatever comes first."""
         found = self._found(start, len(self._data) if end is None else end)
         if found is None:
             found = len(self._data) if end is None else end

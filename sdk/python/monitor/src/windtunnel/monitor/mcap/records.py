@@ -65,7 +65,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class MessageIndex:
-    """Where in a chunk the messages of a channel lie: (log time, offset in the chunk's records)."""
+    """Where in a chunk the messages of a channel are: (log time, offset in the chunk's records)."""
 
     channel_id: int
     records: tuple[tuple[int, int], ...]
@@ -144,7 +144,7 @@ class MetadataIndex:
 
 @dataclass(frozen=True, slots=True)
 class SummaryOffset:
-    """Where the records of one kind lie in the summary."""
+    """Where the records of one kind are in the summary."""
 
     group_opcode: int
     group_start: int

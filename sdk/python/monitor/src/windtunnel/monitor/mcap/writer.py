@@ -107,7 +107,7 @@ class McapWriter:
         """Write a schema with its channel, if the file does not have them.
 
         Args:
-            records: The records.
+            *records: The records.
         """
         if records[0] not in self._has.once:
             self._out([written(record) for record in records])
