@@ -12,6 +12,7 @@ from windtunnel.datacheck import output_metrics
 from windtunnel.datacheck.output_metrics import OutputMetric
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.metric import Metric
+from windtunnel.tasks.registry import TASKS, Task
 
 _INTRODUCTION = """\
 # Metrics
@@ -42,12 +43,35 @@ finite has no decision. `output_nrmse` is the nRMSE above, of the worst output.
 | Field | Formula | Unit | Better | Zero denominator | Source |
 | --- | --- | --- | --- | --- | --- |"""
 
+_OF_TASKS = """
+## Of a task
+
+Formulas: `windtunnel.tasks.metrics`, one function for each metric. [Tasks](tasks.md) says what samples need, and what
+gates make of the main metric. If an output is not finite, every metric is null.
+
+| Task | Field | Formula | Unit | Better | Zero denominator | Source |
+| --- | --- | --- | --- | --- | --- | --- |"""
+
 
 def table() -> str:
     """The whole page."""
     lines = [_INTRODUCTION, *(_layer_row(one) for one in metrics.METRICS)]
     lines += [_OF_OUTPUTS, *(_output_row(one) for one in output_metrics.METRICS)]
+    lines += [_OF_TASKS, *(row for task in _distinct() for row in _task_rows(*task))]
     return "\n".join(lines) + "\n"
+
+
+def _distinct() -> list[tuple[str, Task]]:
+    """The tasks, those with the same metrics as one."""
+    names: dict[int, list[str]] = {}
+    for name, task in TASKS.items():
+        names.setdefault(id(task.metrics), []).append(name)
+    return [(", ".join(those), TASKS[those[0]]) for those in names.values()]
+
+
+def _task_rows(names: str, task: Task) -> list[str]:
+    rows = (_output_row(one) for one in task.metrics)
+    return [f"| {names}{' (main)' if place == 0 else ''} {row}" for place, row in enumerate(rows)]
 
 
 def _layer_row(one: Metric) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 _FOLDER = Path(__file__).resolve().parent.parent / "data" / "weights"
 # Modules next to this one that train when they are run with the argument "train".
-_MAKERS = ("damaged", "models", "trained")
+_MAKERS = ("damaged", "models", "task_models", "trained")
 
 
 def path_of(name: str) -> Path:

@@ -14,7 +14,7 @@ from windtunnel import schemas
 from windtunnel.metrics_store.domain import Judgment, RunRecord, Verdict, fold, judge
 from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.metrics_store.use_cases.build_report import Diagnoses, Ending, build_report
-from windtunnel.v1 import types_pb2
+from windtunnel.v1 import events_pb2, types_pb2
 
 PLAN = "apiVersion: windtunnel/v1\nvariants: [float32, int8]\ndevices: []\n"
 
@@ -195,3 +195,68 @@ def test_a_missed_expected_accuracy_is_said_once_and_in_plain_words() -> None:
         "gate expected_accuracy: the model as trained has an accuracy of 0.84 on 100 samples; the plan expects 0.9275, "
         "and so many samples would show at least 0.85: samples, labels or preprocessing are not those of the training",
     )
+
+
+def figures_of(metric: str, value: float, **others: Any) -> types_pb2.QualityFigures:
+    task = {"map": "detection", "mae": "regression", "miou": "segmentation"}[metric]
+    made = types_pb2.QualityFigures(samples=100, task=task, metric=metric, main=value, **others)
+    made.figures[metric] = value
+    return made
+
+
+def task_run(plan: str, metric: str, trained: float, value: float, **others: Any) -> tuple[Judgment, dict[str, Any]]:
+    run = RunEvents(plan=PLAN + plan)
+    messages = events(run, run.converted(original=figures_of(metric, trained, **others)))
+    for message in messages:
+        if isinstance(message, events_pb2.VariantCompared):
+            message.reference.CopyFrom(figures_of(metric, trained, **others))
+            message.candidate.CopyFrom(figures_of(metric, value, **others))
+    return outcome(run, messages)
+
+
+def test_a_task_is_judged_by_its_main_metric() -> None:
+    plan = "data: {samples: 'sha256:%s', task: detection}\ngates: {accuracy: {min: 0.5}, accuracy_drop: 0.05}\n"
+    judgment, report = task_run(plan % ("5" * 64), "map", 0.55, 0.48)
+    assert judgment.verdict is Verdict.FAILED
+    assert judgment.reasons[:2] == (
+        "gate accuracy_min of variant float32: 0.48 is under 0.5",
+        "gate accuracy_drop of variant float32: 0.07 is over 0.05",
+    )
+    variant = report["variants"][1]
+    assert (variant["accuracy"], variant["accuracy_drop"]) == (0.48, 0.07)
+    assert (variant["task"], variant["metric"], variant["figures"]) == ("detection", "map", {"map": 0.48})
+    assert report["conversion"]["original"]["figures"] == {"map": 0.55}
+
+
+def test_the_main_metric_counts_even_where_elements_are_known() -> None:
+    plan = "gates: {accuracy: {min: 0.5}}\n"
+    judgment, report = task_run(plan, "miou", 0.9, 0.4, element_accuracy=0.95)
+    assert judgment.verdict is Verdict.FAILED
+    assert (report["variants"][0]["accuracy"], report["variants"][0]["element_accuracy"]) == (0.4, 0.95)
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(2.4, Verdict.PASSED), (2.6, Verdict.FAILED)])
+def test_of_an_error_less_is_better(value: float, verdict: Verdict) -> None:
+    plan = "data: {samples: 'sha256:%s', task: regression}\ngates: {accuracy: {max: 2.5}, accuracy_drop: 0.5}\n"
+    judgment, report = task_run(plan % ("5" * 64), "mae", 2.0, value)
+    assert judgment.verdict is verdict
+    gates = {gate["gate"]: gate for gate in report["variants"][0]["gates"]}
+    assert (gates["accuracy_max"]["measured"], gates["accuracy_max"]["bound"]) == (value, "at_most")
+    assert report["variants"][0]["accuracy_drop"] == pytest.approx(value - 2.0)
+
+
+def test_an_expected_map_is_named_so() -> None:
+    judgment, _ = task_run("expected_accuracy: 0.9\n", "map", 0.2, 0.2)
+    assert judgment.verdict is Verdict.FAILED
+    assert "the model as trained has an accuracy (map) of 0.2 on 100 samples" in judgment.reasons[0]
+
+
+def test_a_main_metric_that_is_not_known_is_no_accuracy() -> None:
+    run = RunEvents(plan=PLAN + "gates: {accuracy: {min: 0.5}}\n")
+    messages = events(run)
+    for message in messages:
+        if isinstance(message, events_pb2.VariantCompared):
+            message.candidate.CopyFrom(types_pb2.QualityFigures(samples=100, task="detection", metric="map", top1=0.9))
+    judgment, report = outcome(run, messages)
+    assert judgment.verdict is Verdict.COULD_NOT_RUN
+    assert report["variants"][0]["accuracy"] is None

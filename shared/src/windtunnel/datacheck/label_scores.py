@@ -215,6 +215,7 @@ def target_errors_finding(
     return Finding(
         LABELS_TARGETS,
         f"{reading.reason}. {said}",
-        "no gate judges these figures; `layer_nrmse` guards against a changed output",
+        "no gate judges these figures unless the plan has `data: {task: regression}`; `layer_nrmse` guards against a "
+        "changed output",
         {name: {"mae": error.mae, "rmse": error.rmse} for name, error in known.items()},
     )
