@@ -137,6 +137,10 @@ def diff(
     windtunnel diff model.keras int8.tflite --samples test.npz
     windtunnel diff a.tflite b.tflite --samples photos/ --pipeline pipeline.json --html diff.html
     windtunnel diff a.tflite b.tflite --samples test.npz --max-samples 50
+
+    Samples with boxes, masks, targets or keypoints name the task; for embeddings, give it:
+
+    \b
     windtunnel diff a.tflite b.tflite --samples faces.npz --task embedding
 
     For scripts and bug reports:
