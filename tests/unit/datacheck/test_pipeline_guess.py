@@ -160,6 +160,9 @@ def test_commands(tmp_path: Path) -> None:
     shown = run("pipelines", "show", "vgg16")
     assert json.loads(shown.stdout)["name"] == "vgg16"
     assert "source: BGR minus 103.939" in shown.stderr
+    with_sources = json.loads(run("pipelines", "show", "vgg16", "--json").stdout)
+    jsonschema.Draft202012Validator(schemas.load("ready_pipeline")).validate(with_sources)
+    assert with_sources["pipeline"] == json.loads(shown.stdout)
     guess = run("pipelines", "guess", path)
     assert json.loads(guess.stdout)["steps"][1]["scale"] == pytest.approx(1 / 255)
     assert "found: labels: 2 names in labels.txt" in guess.stderr

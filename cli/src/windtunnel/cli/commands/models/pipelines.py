@@ -16,6 +16,7 @@ from windtunnel.cli.io.output_guard import require_outputs
 if TYPE_CHECKING:
     from windtunnel.datacheck.pipeline_guess import PipelineGuess
 
+READY_SCHEMA: Final = "windtunnel.ready_pipeline/1"
 GUESS_SCHEMA: Final = "windtunnel.pipeline_guess/1"
 _FILE: Final = click.Path(path_type=Path)
 _out_option = click.option("-o", "--out", type=_FILE, help="Write the pipeline to this file.")
@@ -50,7 +51,8 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @_out_option
 @_force_option
-def show(name: str, out: Path | None, force: bool) -> None:
+@json_option
+def show(name: str, out: Path | None, force: bool, as_json: bool) -> None:
     """Prints the ready pipeline NAME as a pipeline.json; the source of each number goes to standard error.
 
     \b
@@ -60,6 +62,13 @@ def show(name: str, out: Path | None, force: bool) -> None:
 
     require_outputs((out,), inputs=(), force=force)
     found = ready_pipeline(name)
+    if as_json:
+        sources = [{"number": one.number, "source": one.source} for one in found.sources]
+        head = {"schema": READY_SCHEMA, "name": found.name, "title": found.title}
+        if out is not None:
+            _give(found.pipeline.to_json(), out, force)
+        print_json({**head, "pipeline": found.pipeline.to_json(), "sources": sources, "assumed": list(found.assumed)})
+        return
     _say_all("source", (f"{one.number} ({one.source})" for one in found.sources))
     _say_all("assumed", found.assumed)
     _give(found.pipeline.to_json(), out, force)
