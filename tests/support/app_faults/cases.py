@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from support.app_faults.case import Case
+from support.app_faults.detectors import cases as box_cases
 from support.app_faults.images import cases as image_cases
 from support.app_faults.images.plan import image_plan
 from support.app_faults.sounds import cases as sound_cases
@@ -15,6 +16,7 @@ _MAKERS: dict[str, Callable[[str, Path, Path | None], Case]] = {
     "image": image_cases.make,
     "sound": sound_cases.make,
     "text": text_cases.make,
+    "boxes": box_cases.make,
 }
 DOMAINS = tuple(_MAKERS)
 
@@ -44,5 +46,10 @@ def plan(domain: str, seeds: int, *, all_models: bool) -> list[str]:
     Returns:
         Names.
     """
-    plans = {"image": image_plan, "sound": sound_cases.sound_plan, "text": text_cases.text_plan}
+    plans = {
+        "image": image_plan,
+        "sound": sound_cases.sound_plan,
+        "text": text_cases.text_plan,
+        "boxes": box_cases.box_plan,
+    }
     return plans[domain](seeds, all_models=all_models)
