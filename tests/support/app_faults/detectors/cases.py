@@ -73,7 +73,13 @@ def make(name: str, folder: Path, root: Path | None = None) -> Case:
     arrays: dict[str, Any] = {"raw": np.stack(raw), "input": np.stack(fed), "output/boxes": boxes}
     arrays |= {"output/scores": scores, **{f"postprocessed/{key}": one for key, one in results[""].items()}}
     np.save(folder / "anchors.npy", anchors())
-    after = {"kind": "ssd", "boxes": "boxes", "scores": "scores", "anchors": "anchors.npy", "scales": [10, 10, 5, 5]}
+    after: dict[str, Any] = {
+        "kind": "ssd",
+        "boxes": "boxes",
+        "scores": "scores",
+        "anchors": "anchors.npy",
+        "scales": [10, 10, 5, 5],
+    }
     after |= {"score": score, "threshold": _THRESHOLDS[score], "iou": 0.5, "max": 40}
     pipeline = {**_MODEL.pipeline(), "task": "detection", "postprocess": after}
     masked = [one.fault for one in planted if one.visibility != "visible"]
