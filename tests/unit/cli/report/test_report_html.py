@@ -238,7 +238,7 @@ def test_nothing_is_fetched() -> None:
     made = report_html(reports.report(6))
     assert re.findall(r"https?://|url\(|@import|//[a-z]", made) == []
     page = _Page(made)
-    assert page.count("meta", content="default-src 'none'; style-src 'unsafe-inline'") == 1
+    assert page.count("meta", content="default-src 'none'; img-src data:; style-src 'unsafe-inline'") == 1
     assert {"link", "script", "iframe", "object"}.isdisjoint(name for name, _ in page.tags)
     assert "prefers-color-scheme: dark" in made
 

@@ -192,7 +192,11 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
         await self._runtime.publisher.publish(diagnosed, run_id=message.run.run_id, parts=parts)
 
     async def _diagnose(self, message: events_pb2.DeviceRunFinished) -> events_pb2.DeviceRunDiagnosed:
-        """The diagnosis of an edge log, without run, cell and attempt: it is stored under what it depends on."""
+        """The diagnosis of an edge log, without run, cell and attempt: it is stored under what it depends on.
+
+        Raises:
+            InvalidInput: the event does not say which model was run.
+        """
         if not message.model.sha256:
             raise InvalidInput("the event does not say which model was run", hint="update the farm dispatcher")
         plan = await plan_of(message.run, self._runtime.artifacts)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from windtunnel.cli.io.console import json_option, print_json, run_async
-from windtunnel.cli.io.files import read_pipeline, require_file
+from windtunnel.cli.io.console import json_option, print_json, run_async, say
+from windtunnel.cli.io.files import read_pipeline, require_file, write_whole
+from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
 
 if TYPE_CHECKING:
     from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnoses
+    from windtunnel.diagnosis.app_diagnosis.sample_views import RecordedSamples
 
 _FILE: Final = click.Path(path_type=Path)
 
@@ -34,6 +36,8 @@ _FILE: Final = click.Path(path_type=Path)
 @click.option(
     "--assert", "assertions", type=_FILE, multiple=True, help="A Python file with assertions; may be repeated."
 )
+@click.option("--html", type=_FILE, help="Write a page: causes, and samples next to what the reference feeds.")
+@force_option
 @json_option
 def diagnose(
     model: Path,
@@ -41,6 +45,8 @@ def diagnose(
     edges: tuple[Path, ...],
     reference: Path | None,
     assertions: tuple[Path, ...],
+    html: Path | None,
+    force: bool,
     as_json: bool,
 ) -> int:
     """Names what is wrong around a model in an app: preprocessing, kernels, labels.
@@ -55,11 +61,17 @@ def diagnose(
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge pixel/ --edge galaxy/
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge edge.npz --json | jq .causes
 
+    A page shows raw samples, what the app feeds, what the pipeline feeds, and the difference:
+
+    \b
+    windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge edge.npz --html app.html
+
     Assertions of your own are decorated functions in a Python file (docs/app-diagnosis.md):
 
     \b
     windtunnel diagnose --model m.tflite --edge logs/ --assert checks.py
     """
+    require_outputs((html,), inputs=(model, pipeline, *edges, reference, *assertions), force=force)
     given = _Given(
         require_file(model, "model"),
         tuple(require_file(one, "recording") for one in edges),
@@ -67,8 +79,10 @@ def diagnose(
         None if reference is None else require_file(reference, "reference"),
         tuple(require_file(one, "file of assertions") for one in assertions),
     )
-    found = run_async(_diagnose(given))
+    found, samples = run_async(_diagnose(given, with_samples=html is not None))
     document = found.to_json()
+    if html is not None:
+        _write_page(document, samples, model, html, force=force)
     if as_json:
         print_json(document)
     else:
@@ -91,13 +105,14 @@ class _Given:
     assertions: tuple[Path, ...]
 
 
-async def _diagnose(given: _Given) -> AppDiagnoses:
+async def _diagnose(given: _Given, *, with_samples: bool) -> tuple[AppDiagnoses, tuple[RecordedSamples, ...]]:
+    """The diagnoses and, for a page, samples of each recording."""
     from windtunnel.diagnosis.app_diagnosis.diagnose_files import diagnose_files
 
     preload = ("windtunnel.diagnosis.app_diagnosis.diagnose_files", "ai_edge_litert.interpreter")
     with progress_bar("replaying recordings") as show:
         async with new_pool(*preload) as pool:
-            return await pool.run(
+            found = await pool.run(
                 diagnose_files,
                 given.model,
                 given.edges,
@@ -106,3 +121,22 @@ async def _diagnose(given: _Given) -> AppDiagnoses:
                 given.assertions,
                 on_progress=show,
             )
+            if not with_samples:
+                return found, ()
+            from windtunnel.diagnosis.app_diagnosis.sample_views import sample_views
+
+            return found, await pool.run(sample_views, given.model, given.edges, given.pipeline)
+
+
+def _write_page(
+    document: dict[str, Any], samples: tuple[RecordedSamples, ...], model: Path, out: Path, *, force: bool
+) -> None:
+    from windtunnel.cli.report.app_page.app_page import app_page
+    from windtunnel.cli.report.app_page.app_samples import Sample
+
+    shown = [
+        [Sample(f"frame {view.frame}", view.raw, view.fed, view.expected, view.nrmse) for view in one.views]
+        for one in samples
+    ]
+    write_whole(out, app_page(document, shown, model=model.name).encode(), force=force)
+    say(f"wrote {out}")
