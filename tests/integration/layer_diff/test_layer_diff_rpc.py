@@ -21,7 +21,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.__main__ import build
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.rpc import from_rpc_error
-from windtunnel.v1 import layer_diff_pb2, layer_diff_pb2_grpc
+from windtunnel.v1 import layer_diff_pb2, layer_diff_pb2_grpc, plan_pb2
 
 pytestmark = pytest.mark.heavy
 
@@ -62,6 +62,17 @@ async def compare(channel: grpc.aio.Channel, **request: Any) -> layer_diff_pb2.C
 async def test_health_and_reflection(channel: grpc.aio.Channel) -> None:
     assert await health_of(channel, NAME) == health_pb2.HealthCheckResponse.SERVING
     assert NAME in await listed_services(channel)
+
+
+async def test_the_request_may_name_the_task(channel: grpc.aio.Channel, uris: dict[str, str]) -> None:
+    answer = await compare(channel, **uris, task=plan_pb2.Task(name="classification", metric="f1_macro"))
+    assert (answer.candidate.task, answer.candidate.metric) == ("classification", "f1_macro")
+    assert answer.candidate.main == answer.candidate.figures["f1_macro"] > 0.7
+    assert answer.candidate.figures["top1"] == answer.candidate.top1
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await compare(channel, **uris, task=plan_pb2.Task(name="classification", metric="miou"))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "the task classification has no metric 'miou'" in str(caught.value.details())
 
 
 async def test_two_models_are_compared(channel: grpc.aio.Channel, uris: dict[str, str]) -> None:

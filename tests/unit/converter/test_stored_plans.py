@@ -15,9 +15,10 @@ from windtunnel.bus.memory import MemoryBus
 from windtunnel.converter.use_cases.resolve_plan import PlanResolver, named_after_model, quantized_finding
 from windtunnel.errors import InvalidInput, InvalidPlan
 from windtunnel.pipeline import Pipeline
-from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, VariantSpec, plan_to_json
+from windtunnel.plan import DEFAULT_PLAN, DataSet, Gates, Plan, VariantSpec, plan_to_json
 from windtunnel.service.announcement import Announcement, TrainedModel
 from windtunnel.service.run_inputs import with_local_files
+from windtunnel.task_names import TaskSpec
 
 
 async def test_a_stored_plan_means_what_it_meant_when_it_was_stored(tmp_path: Path) -> None:
@@ -46,6 +47,34 @@ async def test_the_accuracy_of_the_training_comes_with_the_event(
     store = Artifacts(MemoryStore(), tmp_path / "cache")
     resolver = PlanResolver(store, SourceReader(store, (tmp_path,)), await MemoryBus().bucket(subjects.PLANS_BUCKET))
 
+    assert (await resolver.resolve(announcement, tmp_path / "work")).expected_accuracy == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (TaskSpec("detection"), 0.41),
+        (TaskSpec("classification"), 0.9),
+        (TaskSpec("detection", "ap50"), None),
+        (TaskSpec("regression"), None),
+        (TaskSpec("regression", "r2"), None),
+    ],
+)
+async def test_the_event_reports_the_main_metric_by_its_name(
+    task: TaskSpec, expected: float | None, tmp_path: Path
+) -> None:
+    """No share can be expected of an error, nor of an r2 below zero."""
+    plan = dataclasses.replace(DEFAULT_PLAN, data=DataSet(task=task))
+    metrics = {"accuracy": 0.9, "map": 0.41, "mae": 0.3, "r2": -0.5}
+    announcement = Announcement(
+        TrainedModel("ssd", "3", "s3://models/ssd.zip", metrics=metrics),
+        plan=plan,
+        plan_uri=None,
+        plan_name=None,
+        labels={},
+    )
+    store = Artifacts(MemoryStore(), tmp_path / "cache")
+    resolver = PlanResolver(store, SourceReader(store, (tmp_path,)), await MemoryBus().bucket(subjects.PLANS_BUCKET))
     assert (await resolver.resolve(announcement, tmp_path / "work")).expected_accuracy == expected
 
 

@@ -122,3 +122,13 @@ def test_samples_without_truth_declare_nothing(tmp_path: Path) -> None:
 def test_what_is_refused_and_why(tmp_path: Path, arrays: dict[str, Any], words: tuple[str, ...]) -> None:
     said = refused(tmp_path, **arrays)
     assert all(word in said for word in words), said
+
+
+def test_several_inputs_have_as_many_entries_as_the_boxes(tmp_path: Path) -> None:
+    arrays = {"x/image": X, "x/size": X}
+    np.savez(tmp_path / "s.npz", boxes=BOXES, classes=CLASSES, **arrays)  # type: ignore[arg-type]
+    samples = load_samples(tmp_path / "s.npz")
+    assert (set(samples.inputs), samples.truth.declares) == ({"image", "size"}, "detection")
+    np.savez(tmp_path / "s.npz", boxes=BOXES[:2], classes=CLASSES[:2], **arrays)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="boxes 2, classes 2, x/image 3"):
+        load_samples(tmp_path / "s.npz")

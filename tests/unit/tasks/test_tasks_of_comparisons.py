@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from support.layers import Layers, random_weights
 from support.ssd import CLASSES, SLOTS, detector
 from windtunnel import schemas
-from windtunnel.datacheck.findings import ACCURACY_UNKNOWN
+from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, LABELS_BOXES, LABELS_SHIFTED
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.comparison.run_archive import stored_run
 from windtunnel.diagnosis.findings.comparison import Comparison
@@ -89,6 +89,21 @@ class TestDetection:
         found = _compared(tmp_path, (model, model), **self.truth(model), class_names=["cat", "dog", "cow"])
         assert found.task is not None
         assert set(found.task.reference.per_class["ap"]) <= {"cat", "dog", "cow"}
+
+    @pytest.mark.parametrize(("shift", "swapped", "code"), [(1, False, LABELS_SHIFTED), (0, True, LABELS_BOXES)])
+    def test_objects_that_are_numbered_or_written_differently(
+        self, tmp_path: Path, shift: int, swapped: bool, code: str
+    ) -> None:
+        model = detector(tmp_path / "r.tflite")
+        truth = self.truth(model)
+        boxes = truth["boxes"][..., [1, 0, 3, 2]] if swapped else truth["boxes"]
+        classes = np.where(truth["classes"] >= 0, truth["classes"] + shift, -1)
+        found = _compared(tmp_path, (model, model), boxes=boxes, classes=classes)
+        assert found.task is not None and (found.task.reference.main or 0.0) < 0.5
+        (finding,) = [one for one in found.findings if one.code.startswith("labels.")]
+        assert (finding.code, finding.evidence["ap50_then"]) == (code, 1.0)
+        right = _compared(tmp_path, (model, model), **truth)
+        assert not [one for one in right.findings if one.code.startswith("labels.")]
 
     def test_another_model_is_refused(self, tmp_path: Path) -> None:
         model = _dense(tmp_path / "m.tflite", (CLASSES,))

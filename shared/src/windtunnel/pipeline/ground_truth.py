@@ -75,7 +75,9 @@ def take_ground_truth(file: str, arrays: dict[str, NDArray[Any]]) -> tuple[Groun
     if len(labels) > 1 or (labels and "y" in arrays):
         also = "y" if "y" in arrays else labels[1]
         raise InvalidInput(f"{file} has both {labels[0]} and {also}", hint="give the one that the model is judged by")
-    _require_counts(file, {**given, **{name: arrays[name] for name in ("x", "y") if name in arrays}})
+    _require_counts(
+        file, {**given, **{name: one for name, one in arrays.items() if name in ("x", "y") or name.startswith("x/")}}
+    )
     points, visible = _keypoints(file, given["keypoints"]) if "keypoints" in given else (None, None)
     boxes, classes, crowd = _objects(file, given, alone=points is not None)
     declared: TaskName | None = _LABELS[labels[0]] if labels else None

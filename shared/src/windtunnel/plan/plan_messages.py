@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from windtunnel.enum_words import PLATFORM, RUN_AS
 from windtunnel.errors import InvalidPlan
-from windtunnel.plan.plan_values import Gates, Plan, VariantSpec
+from windtunnel.plan.plan_values import API_VERSION, Gates, Plan, VariantSpec
 from windtunnel.plan.read_plan import parse_plan
 from windtunnel.task_names import TaskSpec
 from windtunnel.v1 import plan_pb2, types_pb2
@@ -158,6 +158,23 @@ def _from_json(text: str, what: str) -> Any:
 def _variant_to_dict(variant: plan_pb2.VariantSpec) -> Any:
     recipe = _from_json(variant.recipe_json, f"variants.{variant.name}.recipe")
     return {"name": variant.name, "recipe": recipe, "optional": variant.may_be_missing or None}
+
+
+def task_from_proto(message: plan_pb2.Task) -> TaskSpec | None:
+    """The task of a request, checked as that of a plan is.
+
+    Args:
+        message: the message.
+
+    Returns:
+        None for a message without a name.
+
+    Raises:
+        InvalidPlan: what is wrong with it.
+    """
+    if not message.name:
+        return None
+    return parse_plan({"apiVersion": API_VERSION, "data": {"task": _task_to_dict(message)}}).data.task
 
 
 def _task_fields(task: TaskSpec) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.task_names import better, drop_of
 from windtunnel.tasks.open_task import OpenTask, batch_free
 from windtunnel.tasks.scorers.detections import DetectionScorer
@@ -132,6 +133,10 @@ class TaskSums:
     def finite(self) -> bool:
         """Whether all that counts is finite."""
         return all(bool(np.isfinite(row).all()) for row in self.rows)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the outputs show of the samples: objects that are numbered or written differently."""
+        return self._scorer.findings(self.rows) if isinstance(self._scorer, DetectionScorer) else ()
 
     def result(self, reference: TaskSums | None = None) -> TaskFigures:
         """The figures over all samples so far; all None where an output is not finite, or there are no samples.

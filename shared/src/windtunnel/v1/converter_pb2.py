@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from windtunnel.v1 import plan_pb2 as windtunnel_dot_v1_dot_plan__pb2
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwindtunnel/v1/converter.proto\x12\rwindtunnel.v1\x1a\x19windtunnel/v1/types.proto\"\xae\x01\n\x0e\x43onvertRequest\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.windtunnel.v1.Model\x12\x13\n\x0bsamples_uri\x18\x02 \x01(\t\x12\x1a\n\x12preprocessing_json\x18\x03 \x01(\t\x12/\n\x0cinput_shapes\x18\x04 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x15\n\rselect_tf_ops\x18\x05 \x01(\x08\"\x80\x03\n\x0f\x43onvertResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x19.windtunnel.v1.ModelFacts\x12-\n\x05\x63heck\x18\x03 \x01(\x0b\x32\x1e.windtunnel.v1.ConversionCheck\x12G\n\rtool_versions\x18\x04 \x03(\x0b\x32\x30.windtunnel.v1.ConvertResponse.ToolVersionsEntry\x12(\n\x07trained\x18\x05 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x01\x12/\n\x0cinput_shapes\x18\x07 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x1a\x33\n\x11ToolVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\\\n\x10\x43onverterService\x12H\n\x07\x43onvert\x12\x1d.windtunnel.v1.ConvertRequest\x1a\x1e.windtunnel.v1.ConvertResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwindtunnel/v1/converter.proto\x12\rwindtunnel.v1\x1a\x18windtunnel/v1/plan.proto\x1a\x19windtunnel/v1/types.proto\"\xd1\x01\n\x0e\x43onvertRequest\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.windtunnel.v1.Model\x12\x13\n\x0bsamples_uri\x18\x02 \x01(\t\x12\x1a\n\x12preprocessing_json\x18\x03 \x01(\t\x12/\n\x0cinput_shapes\x18\x04 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x15\n\rselect_tf_ops\x18\x05 \x01(\x08\x12!\n\x04task\x18\x06 \x01(\x0b\x32\x13.windtunnel.v1.Task\"\x80\x03\n\x0f\x43onvertResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x19.windtunnel.v1.ModelFacts\x12-\n\x05\x63heck\x18\x03 \x01(\x0b\x32\x1e.windtunnel.v1.ConversionCheck\x12G\n\rtool_versions\x18\x04 \x03(\x0b\x32\x30.windtunnel.v1.ConvertResponse.ToolVersionsEntry\x12(\n\x07trained\x18\x05 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x01\x12/\n\x0cinput_shapes\x18\x07 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x1a\x33\n\x11ToolVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\\\n\x10\x43onverterService\x12H\n\x07\x43onvert\x12\x1d.windtunnel.v1.ConvertRequest\x1a\x1e.windtunnel.v1.ConvertResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONVERTRESPONSE_TOOLVERSIONSENTRY']._loaded_options = None
   _globals['_CONVERTRESPONSE_TOOLVERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_CONVERTREQUEST']._serialized_start=76
-  _globals['_CONVERTREQUEST']._serialized_end=250
-  _globals['_CONVERTRESPONSE']._serialized_start=253
-  _globals['_CONVERTRESPONSE']._serialized_end=637
-  _globals['_CONVERTRESPONSE_TOOLVERSIONSENTRY']._serialized_start=586
-  _globals['_CONVERTRESPONSE_TOOLVERSIONSENTRY']._serialized_end=637
-  _globals['_CONVERTERSERVICE']._serialized_start=639
-  _globals['_CONVERTERSERVICE']._serialized_end=731
+  _globals['_CONVERTREQUEST']._serialized_start=102
+  _globals['_CONVERTREQUEST']._serialized_end=311
+  _globals['_CONVERTRESPONSE']._serialized_start=314
+  _globals['_CONVERTRESPONSE']._serialized_end=698
+  _globals['_CONVERTRESPONSE_TOOLVERSIONSENTRY']._serialized_start=647
+  _globals['_CONVERTRESPONSE_TOOLVERSIONSENTRY']._serialized_end=698
+  _globals['_CONVERTERSERVICE']._serialized_start=700
+  _globals['_CONVERTERSERVICE']._serialized_end=792
 # @@protoc_insertion_point(module_scope)

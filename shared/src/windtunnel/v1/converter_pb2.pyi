@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from windtunnel.v1 import plan_pb2 as _plan_pb2
 from windtunnel.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -30,6 +31,7 @@ class ConvertRequest(_message.Message):
     PREPROCESSING_JSON_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     SELECT_TF_OPS_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     samples_uri: _builtins.str
     """URI of samples for the check; empty: seeded random inputs."""
     preprocessing_json: _builtins.str
@@ -44,6 +46,10 @@ class ConvertRequest(_message.Message):
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
         """Shapes of inputs that have dynamic dimensions; not named here: the samples' shape."""
 
+    @_builtins.property
+    def task(self) -> _plan_pb2.Task:
+        """What the model is for. Absent: the samples say."""
+
     def __init__(
         self,
         *,
@@ -52,10 +58,11 @@ class ConvertRequest(_message.Message):
         preprocessing_json: _builtins.str = ...,
         input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
         select_tf_ops: _builtins.bool = ...,
+        task: _plan_pb2.Task | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_shapes", b"input_shapes", "model", b"model", "preprocessing_json", b"preprocessing_json", "samples_uri", b"samples_uri", "select_tf_ops", b"select_tf_ops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_shapes", b"input_shapes", "model", b"model", "preprocessing_json", b"preprocessing_json", "samples_uri", b"samples_uri", "select_tf_ops", b"select_tf_ops", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

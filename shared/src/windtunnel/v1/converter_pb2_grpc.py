@@ -51,6 +51,7 @@ class ConverterServiceServicer:
         A deadline of the caller stops the conversion.
 
         Errors:
+        INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
         INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used.
         INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
         than WINDTUNNEL_MAX_SOURCE_BYTES.

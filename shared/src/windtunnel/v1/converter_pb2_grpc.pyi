@@ -38,6 +38,7 @@ class ConverterServiceStub:
     A deadline of the caller stops the conversion.
 
     Errors:
+    INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
     INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used.
     INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
     than WINDTUNNEL_MAX_SOURCE_BYTES.
@@ -71,6 +72,7 @@ class ConverterServiceAsyncStub(ConverterServiceStub):
     A deadline of the caller stops the conversion.
 
     Errors:
+    INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
     INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used.
     INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
     than WINDTUNNEL_MAX_SOURCE_BYTES.
@@ -107,6 +109,7 @@ class ConverterServiceServicer(metaclass=_abc_1.ABCMeta):
         A deadline of the caller stops the conversion.
 
         Errors:
+        INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
         INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used.
         INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
         than WINDTUNNEL_MAX_SOURCE_BYTES.

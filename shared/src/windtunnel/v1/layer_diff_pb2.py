@@ -22,20 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from windtunnel.v1 import plan_pb2 as windtunnel_dot_v1_dot_plan__pb2
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewindtunnel/v1/layer_diff.proto\x12\rwindtunnel.v1\x1a\x19windtunnel/v1/types.proto\"\x88\x01\n\x0e\x43ompareRequest\x12\x15\n\rreference_uri\x18\x01 \x01(\t\x12\x15\n\rcandidate_uri\x18\x02 \x01(\t\x12\x13\n\x0bsamples_uri\x18\x03 \x01(\t\x12\x1a\n\x12preprocessing_json\x18\x04 \x01(\t\x12\x17\n\x0fnrmse_threshold\x18\x05 \x01(\x01\"\xb9\x02\n\x0f\x43ompareResponse\x12\x30\n\treference\x18\x01 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x30\n\tcandidate\x18\x02 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x16\n\tagreement\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12+\n\x06layers\x18\x04 \x01(\x0b\x32\x1b.windtunnel.v1.LayerSummary\x12*\n\tdiagnosis\x18\x05 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x19\n\x11synthetic_samples\x18\x06 \x01(\x08\x12(\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x16.windtunnel.v1.FindingB\x0c\n\n_agreement2\\\n\x10LayerDiffService\x12H\n\x07\x43ompare\x12\x1d.windtunnel.v1.CompareRequest\x1a\x1e.windtunnel.v1.CompareResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewindtunnel/v1/layer_diff.proto\x12\rwindtunnel.v1\x1a\x18windtunnel/v1/plan.proto\x1a\x19windtunnel/v1/types.proto\"\xab\x01\n\x0e\x43ompareRequest\x12\x15\n\rreference_uri\x18\x01 \x01(\t\x12\x15\n\rcandidate_uri\x18\x02 \x01(\t\x12\x13\n\x0bsamples_uri\x18\x03 \x01(\t\x12\x1a\n\x12preprocessing_json\x18\x04 \x01(\t\x12\x17\n\x0fnrmse_threshold\x18\x05 \x01(\x01\x12!\n\x04task\x18\x06 \x01(\x0b\x32\x13.windtunnel.v1.Task\"\xb9\x02\n\x0f\x43ompareResponse\x12\x30\n\treference\x18\x01 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x30\n\tcandidate\x18\x02 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x16\n\tagreement\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12+\n\x06layers\x18\x04 \x01(\x0b\x32\x1b.windtunnel.v1.LayerSummary\x12*\n\tdiagnosis\x18\x05 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x19\n\x11synthetic_samples\x18\x06 \x01(\x08\x12(\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x16.windtunnel.v1.FindingB\x0c\n\n_agreement2\\\n\x10LayerDiffService\x12H\n\x07\x43ompare\x12\x1d.windtunnel.v1.CompareRequest\x1a\x1e.windtunnel.v1.CompareResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'windtunnel.v1.layer_diff_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMPAREREQUEST']._serialized_start=77
-  _globals['_COMPAREREQUEST']._serialized_end=213
-  _globals['_COMPARERESPONSE']._serialized_start=216
-  _globals['_COMPARERESPONSE']._serialized_end=529
-  _globals['_LAYERDIFFSERVICE']._serialized_start=531
-  _globals['_LAYERDIFFSERVICE']._serialized_end=623
+  _globals['_COMPAREREQUEST']._serialized_start=103
+  _globals['_COMPAREREQUEST']._serialized_end=274
+  _globals['_COMPARERESPONSE']._serialized_start=277
+  _globals['_COMPARERESPONSE']._serialized_end=590
+  _globals['_LAYERDIFFSERVICE']._serialized_start=592
+  _globals['_LAYERDIFFSERVICE']._serialized_end=684
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from windtunnel.v1 import plan_pb2 as _plan_pb2
 from windtunnel.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -30,6 +31,7 @@ class CompareRequest(_message.Message):
     SAMPLES_URI_FIELD_NUMBER: _builtins.int
     PREPROCESSING_JSON_FIELD_NUMBER: _builtins.int
     NRMSE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     reference_uri: _builtins.str
     """URI of the reference: a .tflite file. Required."""
     candidate_uri: _builtins.str
@@ -40,6 +42,10 @@ class CompareRequest(_message.Message):
     """Pipeline JSON for the samples. Empty: they are already what the models take."""
     nrmse_threshold: _builtins.float
     """A layer over this nRMSE is named; 0: the default of 0.10."""
+    @_builtins.property
+    def task(self) -> _plan_pb2.Task:
+        """What the models are for. Absent: the samples say."""
+
     def __init__(
         self,
         *,
@@ -48,10 +54,11 @@ class CompareRequest(_message.Message):
         samples_uri: _builtins.str = ...,
         preprocessing_json: _builtins.str = ...,
         nrmse_threshold: _builtins.float = ...,
+        task: _plan_pb2.Task | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_uri", b"candidate_uri", "nrmse_threshold", b"nrmse_threshold", "preprocessing_json", b"preprocessing_json", "reference_uri", b"reference_uri", "samples_uri", b"samples_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_uri", b"candidate_uri", "nrmse_threshold", b"nrmse_threshold", "preprocessing_json", b"preprocessing_json", "reference_uri", b"reference_uri", "samples_uri", b"samples_uri", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,7 +54,8 @@ class LayerDiffServiceServicer:
         of the models cannot be paired, the threshold is below 0.
         INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
         than WINDTUNNEL_MAX_SOURCE_BYTES.
-        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models or their task.
+        INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
         INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
         INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
         hold its last words under `stderr`.

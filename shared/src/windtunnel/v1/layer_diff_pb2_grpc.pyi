@@ -41,7 +41,8 @@ class LayerDiffServiceStub:
     of the models cannot be paired, the threshold is below 0.
     INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
     than WINDTUNNEL_MAX_SOURCE_BYTES.
-    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models or their task.
+    INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
     hold its last words under `stderr`.
@@ -65,7 +66,8 @@ class LayerDiffServiceAsyncStub(LayerDiffServiceStub):
     of the models cannot be paired, the threshold is below 0.
     INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
     than WINDTUNNEL_MAX_SOURCE_BYTES.
-    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models or their task.
+    INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
     hold its last words under `stderr`.
@@ -92,7 +94,8 @@ class LayerDiffServiceServicer(metaclass=_abc_1.ABCMeta):
         of the models cannot be paired, the threshold is below 0.
         INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
         than WINDTUNNEL_MAX_SOURCE_BYTES.
-        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models or their task.
+        INVALID_ARGUMENT (INVALID_PLAN): there is no such task, or it does not have the metric.
         INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
         INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
         hold its last words under `stderr`.

@@ -227,7 +227,8 @@ class OutputSums:
         if self.reading.metric is None and not self.reading.findings and self._task.scorer is None:
             return (Finding(ACCURACY_UNKNOWN, self.reading.reason),)
         if self._task.declared:
-            return self.reading.findings
+            of_task = () if self._task_pair is None else self._task_pair.sides[0].findings()
+            return (*self.reading.findings, *of_task)
         first, second = (sums.result() for sums in self._values)
         finding = target_errors_finding(self.reading, first, second, ("reference", "candidate"))
         return self.reading.findings if finding is None else (*self.reading.findings, finding)

@@ -23,7 +23,7 @@ from windtunnel.isolation import Pool
 from windtunnel.output_files import safe_file_name
 from windtunnel.pipeline import Shapes
 from windtunnel.plan import AS_IT_IS, plan_to_json
-from windtunnel.plan.plan_messages import shapes_from_proto, shapes_to_proto
+from windtunnel.plan.plan_messages import shapes_from_proto, shapes_to_proto, task_from_proto
 from windtunnel.service.announcement import (
     Announcement,
     ClaimedRun,
@@ -131,7 +131,8 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             if request.samples_uri:
                 runtime = self._runtime
                 samples, _ = await ingest(runtime.artifacts, runtime.sources, request.samples_uri, folder / "samples")
-            how = _How(samples, pipeline, shapes_from_proto(request.input_shapes), request.select_tf_ops)
+            shapes, task = shapes_from_proto(request.input_shapes), task_from_proto(request.task)
+            how = _How(samples, pipeline, shapes, request.select_tf_ops, task)
             return await self._convert(await self._job(model, how, folder), folder)
 
     async def on_model_trained(self, event: Event) -> None:

@@ -24,6 +24,7 @@ from windtunnel.isolation import Pool
 from windtunnel.layer_diff.diagnose_recordings import RecordedDiagnoses, diagnose_in_child, log_names
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import Plan
+from windtunnel.plan.plan_messages import task_from_proto
 from windtunnel.service.protobuf_values import (
     artifact_from_proto,
     artifact_to_proto,
@@ -105,7 +106,8 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
             candidate = await self._ingest(request.candidate_uri, folder / "candidate")
             samples = await self._ingest(request.samples_uri, folder / "samples") if request.samples_uri else None
         threshold = request.nrmse_threshold or DEFAULT_THRESHOLD
-        return await self._compare(_Job(reference, candidate, samples, pipeline, threshold))
+        task = task_from_proto(request.task)
+        return await self._compare(_Job(reference, candidate, samples, pipeline, threshold, task=task))
 
     async def on_variant_ready(self, event: Event) -> None:
         """Handles `variant.ready`: publishes `variant.compared`.

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.pipeline.ground_truth import GroundTruth
 from windtunnel.tasks.metrics import detection
 from windtunnel.tasks.metrics.detection import Found, Truth
+from windtunnel.tasks.object_findings import object_findings
 from windtunnel.tasks.scorers.scorer import Outputs, Rows, Scored, class_name
 
 
@@ -61,6 +63,20 @@ class DetectionScorer:
         }
         per_class = {class_name(self._names, one): float(ap.precision.mean()) for one, ap in each.items()}
         return Scored(figures, {"ap": per_class})
+
+    def findings(self, rows: Rows) -> tuple[Finding, ...]:
+        """What the detections show of the samples.
+
+        Args:
+            rows: of the reference.
+
+        Returns:
+            Nothing where detections are not finite.
+        """
+        if not all(np.isfinite(row).all() for row in rows):
+            return ()
+        found = [Found(row[:, :4], row[:, 4], row[:, 5]) for row in rows]
+        return object_findings(self._truths[: len(rows)], found)
 
 
 def truths_of(truth: GroundTruth) -> list[Truth]:

@@ -14,6 +14,7 @@ from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.local.child_pools import require_installed
 from windtunnel.cli.local.conversion import convert_model, model_source
 from windtunnel.formats import FORMATS
+from windtunnel.task_names import TASK_NAMES, TaskName, TaskSpec
 
 if TYPE_CHECKING:
     pass
@@ -28,6 +29,11 @@ _FILE: Final = click.Path(path_type=Path)
     "--samples", type=_FILE, help="Samples on which the conversion is checked; default: seeded random inputs."
 )
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
+@click.option(
+    "--task",
+    type=click.Choice(TASK_NAMES),
+    help="What the model is for: figures on the samples are those of this task. Default: the samples' arrays say.",
+)
 @click.option("--input", "inputs", multiple=True, metavar="NAME", help="Input tensor, if the file does not name it.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME", help="Output tensor, if the file does not name it.")
 @click.option("--format", "declared", type=click.Choice(FORMATS), help="Format of MODEL; default: from its content.")
@@ -44,6 +50,7 @@ def convert(
     out: Path | None,
     samples: Path | None,
     pipeline: Path | None,
+    task: TaskName | None,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     declared: str | None,
@@ -72,6 +79,7 @@ def convert(
     steps = read_pipeline(pipeline)
     sample_path = None if samples is None else require_file(samples, "samples")
     options = {"samples": sample_path, "pipeline": steps, "inputs": inputs, "outputs": outputs}
+    options |= {"task": None if task is None else TaskSpec(task)}
     options |= {"allow_code": allow_code, "select_tf_ops": select_tf_ops}
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         source = model_source(model, Path(folder, "checkpoint"))

@@ -156,7 +156,7 @@ class Answers:
         Returns:
             The findings.
         """
-        found = list(self.reading.findings)
+        found = [*self.reading.findings, *(() if self._task_sums is None else self._task_sums.findings())]
         if not isinstance(feed, SampledFeed):
             return tuple(found)
         if self._task.reason or (self.reading.metric is None and not found and self._task.scorer is None):
