@@ -112,7 +112,8 @@ class Background:
         try:
             self._write(waiting)
         finally:
-            self._backlog.release(sum(cost(item.message) for item in waiting))
+            for item in waiting:
+                self._backlog.release(cost(item.message), item.message.pieces)
 
     def _write(self, waiting: list[Waiting]) -> None:
         frames = 0

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from windtunnel.monitor import messages
-from windtunnel.monitor.mcap.writer import Outgoing
+from windtunnel.monitor.mcap.writer import Outgoing, Pieces
 
 FRAME_CHANNEL, SENSOR_CHANNEL = 1, 2
 # What Python needs for a waiting message in addition to its bytes.
 OVERHEAD_BYTES = 600
+# Values up to here are copied into new memory; larger ones into memory that is used again: fresh memory of the
+# operating system takes longer than the copy.
+SMALL_BYTES = 4096
+
+Memory = npt.NDArray[np.uint8]
 
 
 @dataclass(slots=True)
@@ -31,8 +40,7 @@ class Lost:
         self.reasons += tuple(reason for reason in reasons if reason not in self.reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A message that waits, and what is missing before it."""
 
     message: Outgoing
@@ -54,7 +62,7 @@ class Waiting:
             return self.message
         words = messages.lost(lost.frames, lost.reasons)
         m = self.message
-        return replace(m, pieces=(*m.pieces, words), size=m.size + len(words))
+        return m._replace(pieces=(*m.pieces, words), size=m.size + len(words))
 
 
 class Backlog:
@@ -76,6 +84,9 @@ class Backlog:
         self._waiting: list[Waiting] = []
         self._waiting_bytes = 0
         self._reserved = 0
+        # Memory that was used and is free, by its size; `reserved` and `free` together keep within the capacity.
+        self._free: dict[int, list[Memory]] = {}
+        self._free_bytes = 0
         self._lost = Lost()
 
     def reserve(self, size: int) -> bool:
@@ -88,19 +99,48 @@ class Backlog:
             Whether there is room.
         """
         with self._lock:
-            if self._reserved + size > self.capacity:
-                return False
-            self._reserved += size
+            return self._reserve(size)
+
+    def _reserve(self, size: int) -> bool:
+        if self._reserved + size > self.capacity:
+            return False
+        self._reserved += size
+        if self._reserved + self._free_bytes > self.capacity:
+            self._free.clear()
+            self._free_bytes = 0
         return True
 
-    def release(self, size: int) -> None:
-        """Give memory back.
+    def buffer(self, size: int) -> Memory | None:
+        """Ask for memory for large values.
 
         Args:
             size: Bytes.
+
+        Returns:
+            Memory that is reserved, or None if there is no room.
+        """
+        with self._lock:
+            free = self._free.get(size)
+            memory = free.pop() if free else None
+            if memory is not None:
+                self._free_bytes -= size
+            if not self._reserve(size):
+                return None
+        return np.empty(size, np.uint8) if memory is None else memory
+
+    def release(self, size: int, pieces: Pieces) -> None:
+        """Give memory back.
+
+        Args:
+            size: Bytes that were reserved.
+            pieces: What was in the memory.
         """
         with self._lock:
             self._reserved -= size
+            for piece in pieces:
+                if isinstance(piece, memoryview):
+                    self._free.setdefault(len(piece), []).append(piece.obj)  # type: ignore[arg-type]
+                    self._free_bytes += len(piece)
 
     def put(self, message: Outgoing) -> None:
         """Add a message whose bytes are reserved.

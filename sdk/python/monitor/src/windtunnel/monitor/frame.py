@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 
 from windtunnel.monitor import messages, statistics
-from windtunnel.monitor.backlog import FRAME_CHANNEL, OVERHEAD_BYTES, Backlog
+from windtunnel.monitor.backlog import FRAME_CHANNEL, OVERHEAD_BYTES, SMALL_BYTES, Backlog
 from windtunnel.monitor.guard import Faults, guarded
 from windtunnel.monitor.mcap.writer import Buffer, Outgoing
 from windtunnel.monitor.messages import Level, Role, TimingKind
@@ -246,31 +246,9 @@ class Frame:
         for path, part in found:
             self._tensor(role, name if len(found) == 1 else f"{name}{path}", part)
 
-    def take(
-        self, role: int, value: Any, name: str, scale: float = 0.0, zero_point: int = 0, op_index: int | None = None
-    ) -> None:
-        """Record an array that nobody changes any more: its values are not copied.
-
-        Args:
-            role: What it is.
-            value: The array.
-            name: Its name.
-            scale: Of a quantized tensor: the real number of one unit.
-            zero_point: Of a quantized tensor: the integer that stands for 0.
-            op_index: Of a layer: index of the op that gives it.
-        """
-        self._tensor(role, name, value, scale, zero_point, op_index, True)
-
     @guarded
     def _tensor(
-        self,
-        role: int,
-        name: str,
-        value: Any,
-        scale: float = 0.0,
-        zero_point: int = 0,
-        op_index: int | None = None,
-        ours: bool = False,
+        self, role: int, name: str, value: Any, scale: float = 0.0, zero_point: int = 0, op_index: int | None = None
     ) -> None:
         if self._closed or self._lost:
             return
@@ -281,8 +259,7 @@ class Frame:
             return
         element, shape = messages.element_of(array), () if isinstance(array, str) else array.shape
         redacted = False
-        room: bool | None = False
-        data: Buffer = b""
+        data: Buffer | None = b""
         figures = None
         if self._recorder.redact is not None:
             array, redacted = self._redacted(role, name, array)
@@ -290,29 +267,29 @@ class Frame:
                 element, shape = messages.element_of(array), () if isinstance(array, str) else array.shape
         if array is not _DROPPED:
             if self._level >= Level.IO and (role != Role.LAYER or self._level == Level.LAYERS):
-                room = self._room(role, array)
-                if room is None:
+                data = self._copied(role, array)
+                if data is _LOST:
                     return
-            if room:
-                data = messages.data_of(array, ours)
-            elif not isinstance(array, str):
+            if not data and not isinstance(array, str) and (data is None or self._level == Level.STATISTICS):
                 figures = statistics.of(array)
         self._pieces += messages.tensor_pieces(
-            (role, name, element, shape), data, figures, (scale, zero_point, redacted, op_index)
+            (role, name, element, shape), data or b"", figures, (scale, zero_point, redacted, op_index)
         )
 
-    def _room(self, role: int, array: Any) -> bool | None:
-        """Reserve memory for values. False: they are too large; None: other frames wait, so this one is lost."""
-        size = 4 * len(array) if isinstance(array, str) else array.nbytes
+    def _copied(self, role: int, array: Any) -> Buffer | None:
+        """The bytes of values, in memory of the backlog; None: they are too large; _LOST: so is the frame."""
+        data = array.encode("utf-8", "replace") if isinstance(array, str) else None
+        size = array.nbytes if data is None else len(data)
         backlog = self._recorder.backlog
         if self._reserved + size > backlog.capacity:
             self.leave_out(f"{_WORDS[role]}: {_OVER_MEMORY}")
-            return False
-        if not backlog.reserve(size):
-            self._lost = True
             return None
+        buffer = backlog.buffer(size) if data is None and size > SMALL_BYTES else None
+        if buffer is None and not backlog.reserve(size):
+            self._lost = True
+            return _LOST
         self._reserved += size
-        return True
+        return data if data is not None else messages.bytes_of(array, buffer)
 
     def _redacted(self, role: int, name: str, array: Any) -> tuple[Any, bool]:
         """What the app's hook leaves of a value; if the hook fails, nothing."""
@@ -346,7 +323,7 @@ class Frame:
             if backlog.reserve(message.size + OVERHEAD_BYTES - self._reserved):
                 backlog.put(message)
                 return
-        backlog.release(self._reserved)
+        backlog.release(self._reserved, self._pieces)
         backlog.lose(1, f"frames: {_OVER_MEMORY}")
 
     def _message(self, elapsed_ns: int) -> Outgoing:
@@ -371,6 +348,8 @@ class Frame:
             return None
 
 
+# Stands for the values of a frame that is lost.
+_LOST = bytes(1)
 # Stands for a value that the redaction hook took away.
 _DROPPED: Any = np.empty(0, np.uint8)
 

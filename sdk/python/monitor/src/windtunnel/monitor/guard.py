@@ -32,7 +32,9 @@ class Faults:
             first = where not in self.counts
             self.counts[where] = self.counts.get(where, 0) + 1
         if first:
-            log.warning("edge monitor: %s: %s (logged once; the app continues)", where, error)
+            # As text: an error that a handler of the log keeps would keep the arrays of its frames, and with them an
+            # interpreter from running.
+            log.warning("edge monitor: %s: %s (logged once; the app continues)", where, str(error))
 
 
 class Guarded(Protocol):

@@ -143,8 +143,9 @@ class MonitoredInterpreter:
         if self._parts is None:
             interpreter = self._interpreter
             self._parts = (_parts(interpreter.get_input_details()), _parts(interpreter.get_output_details()))
+        record = frame.input if role == Role.INPUT else frame.output
         for part in self._parts[role == Role.OUTPUT]:
-            frame.take(role, self.get_tensor(part.index), part.name, part.scale, part.zero_point)
+            record(self._value(part.index), part.name, part.scale, part.zero_point)
         if role == Role.OUTPUT and frame.level == Level.LAYERS:
             self.record_layers(frame)
 
@@ -163,8 +164,14 @@ class MonitoredInterpreter:
             frame.leave_out(NOT_KEPT)
         for layer in self._layers:
             part = layer.part
-            value = self.get_tensor(part.index)
-            frame.take(Role.LAYER, value, part.name, part.scale, part.zero_point, layer.op_index)
+            frame.layer(part.name, self._value(part.index), part.scale, part.zero_point, layer.op_index)
+
+    def _value(self, index: int) -> Any:
+        """A tensor in the memory of the interpreter, which refuses to run as long as something refers to it."""
+        try:
+            return self.tensor(index)()
+        except (RuntimeError, ValueError):
+            return self.get_tensor(index)
 
 
 class MonitoredRunner:

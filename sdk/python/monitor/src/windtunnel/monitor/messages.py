@@ -103,23 +103,22 @@ def element_of(value: Array | str) -> int:
     return _TEXT if isinstance(value, str) else _ELEMENT_OF[value.dtype]
 
 
-def data_of(value: Array | str, ours: bool) -> Buffer:
-    """Take the bytes of a stored value.
+def bytes_of(array: Array, buffer: npt.NDArray[np.uint8] | None) -> Buffer:
+    """Copy the values of a stored array.
 
     Args:
-        value: What `stored` gave.
-        ours: Nobody changes it any more: a large array is not copied.
+        array: What `stored` gave.
+        buffer: Memory of their size, or None for new memory.
 
     Returns:
-        Its bytes, little-endian, in C order.
+        Their bytes, little-endian, in C order.
     """
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace")
     if not _LITTLE:
-        value = value.byteswap()
-    if ours and value.nbytes > 4096 and value.flags.c_contiguous:
-        return value.reshape(-1).view(np.uint8).data
-    return value.tobytes()
+        array = array.byteswap()
+    if buffer is None:
+        return array.tobytes()
+    buffer.view(array.dtype).reshape(array.shape)[...] = array
+    return buffer.data
 
 
 @lru_cache(maxsize=512)

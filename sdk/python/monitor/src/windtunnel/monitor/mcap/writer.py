@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from windtunnel.monitor.mcap.records import (
     CHUNK,
@@ -33,8 +34,7 @@ Buffer = bytes | memoryview
 Pieces = Sequence[Buffer]
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to write: its data in pieces, so that large arrays are not copied again."""
 
     channel_id: int
