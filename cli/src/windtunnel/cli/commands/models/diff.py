@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -317,7 +317,7 @@ async def _compare(given: _Given, models: tuple[Path, Path], *, look: bool) -> C
             "look": look,
             "task": given.task,
         }
-        checkpoint = _checkpoint((*models, samples), (pipeline, options))
+        checkpoint = _checkpoint((*models, samples, *_files_of(pipeline)), (pipeline, options))
         with progress_bar("comparing") as show:
             found = await _compare_in(
                 pool, show, (*models, samples, pipeline), {**options, "checkpoint": checkpoint, "save": given.made}
@@ -351,6 +351,13 @@ async def _compare_in(
         if checkpoint is not None and checkpoint.path.exists():
             say("what was compared is kept: run the same command again to continue")
         raise
+
+
+def _files_of(pipeline: Any) -> list[Path]:
+    """The files that a pipeline names: another content is another comparison."""
+    from windtunnel.pipeline.pipeline_files import named_files
+
+    return [Path(named) for _, named in named_files(pipeline)] if isinstance(pipeline, Mapping) else []
 
 
 def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | None:

@@ -48,7 +48,8 @@ def mel(values: Array, fields: Fields, at: At) -> Array:
             hint="give at most half the sample rate, or resample first",
         )
     weights = mel_weights(fields["bins"], values.shape[-1], float(at.sample_rate_hz), float(low), float(high))
-    return (values.astype(np.float64) @ weights).astype(np.float32)
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float64) @ weights
+    return flat.astype(np.float32).reshape(*values.shape[:-1], -1)
 
 
 @lru_cache(maxsize=16)

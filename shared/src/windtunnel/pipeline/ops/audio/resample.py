@@ -19,6 +19,9 @@ from windtunnel.pipeline.ops.op_values import Array, At, Fields
 Floats = NDArray[np.float64]
 _HALF_ZEROS: Final = 10
 _BETA: Final = 5.0
+# Outputs in one matrix product, and most values that it is given at once.
+_TOGETHER: Final = 32
+_MOST_VALUES: Final = 1 << 23
 
 
 def resample(values: Array, fields: Fields, at: At) -> Array:
@@ -69,22 +72,35 @@ def ratio(at: At, to: float) -> tuple[int, int]:
 
 
 def _polyphase(values: Floats, up: int, down: int) -> Floats:
-    """y[m] = sum over k of x[k] * h[m * down - k * up], phase by phase: outputs `up` apart have the same weights."""
-    taps, reach = _lowpass(up, down), _HALF_ZEROS * max(up, down)
+    """y[m] = sum over k of x[k] * h[m * down - k * up].
+
+    Outputs `up` apart have the same weights, for samples `down` further on. So a few neighboring outputs are one matrix
+    product of the samples that they reach, for all their repetitions at once.
+    """
+    width = 2 * _HALF_ZEROS * max(up, down) // up + 1
     count = -(-values.shape[1] * up // down)
-    result = np.empty((len(values), count))
-    width = 2 * reach // up + 1
-    padded = np.pad(values, ((0, 0), (width, 2 * width + down)))
-    for phase in range(min(up, count)):
-        center = phase * down
-        # The first sample that the filter reaches at the phase's first output; it may lie before the waveform.
-        first = -((reach - center) // up)
-        places = center - (first + np.arange(width)) * up + reach
-        weights = np.where((places >= 0) & (places < len(taps)), taps[np.clip(places, 0, len(taps) - 1)], 0.0)
-        outputs = len(range(phase, count, up))
-        windows = np.lib.stride_tricks.sliding_window_view(padded[:, first + width :], width, axis=1)
-        result[:, phase::up] = windows[:, ::down][:, :outputs] @ weights
-    return result
+    repetitions = -(-count // up)
+    ahead = width + down
+    missing = max(0, repetitions * down + 2 * ahead - values.shape[1])
+    padded = np.pad(values, ((0, 0), (ahead, missing)))
+    result = np.empty((len(values), repetitions, up))
+    for phase in range(0, min(up, count), _TOGETHER):
+        first, weights = _weights(up, down, range(phase, min(phase + _TOGETHER, up)))
+        reached = np.lib.stride_tricks.sliding_window_view(padded[:, first + ahead :], len(weights), axis=1)
+        blocks = reached[:, : repetitions * down : down]
+        most = max(1, _MOST_VALUES // (repetitions * len(weights)))
+        for start in range(0, len(values), most):
+            result[start : start + most, :, phase : phase + _TOGETHER] = blocks[start : start + most].copy() @ weights
+    return result.reshape(len(values), -1)[:, :count]
+
+
+def _weights(up: int, down: int, phases: range) -> tuple[int, Floats]:
+    """The first sample that neighboring outputs reach, and the weights of all of them (samples, outputs)."""
+    taps, reach = _lowpass(up, down), _HALF_ZEROS * max(up, down)
+    first, last = -((reach - phases[0] * down) // up), (reach + phases[-1] * down) // up
+    samples, centers = np.arange(first, last + 1)[:, None], np.array(phases) * down
+    places = centers - samples * up + reach
+    return first, np.where((places >= 0) & (places < len(taps)), taps[np.clip(places, 0, len(taps) - 1)], 0.0)
 
 
 @lru_cache(maxsize=16)
