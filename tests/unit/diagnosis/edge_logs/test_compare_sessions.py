@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from support.edge_logs import LogFile, frame, tensor
-from windtunnel.diagnosis.edge_logs.compare_sessions import TEXT_DIFFERS, SessionDiff, TensorDiff, compare_sessions
+from windtunnel.diagnosis.edge_logs.compare_sessions import (
+    NOT_RECORDED,
+    TEXT_DIFFERS,
+    SessionDiff,
+    TensorDiff,
+    compare_sessions,
+)
 from windtunnel.diagnosis.edge_logs.tensor_figures import figures_of
 from windtunnel.diagnosis.recording.decode_frames import decode_frame
 from windtunnel.diagnosis.recording.edge_log import EdgeSession
@@ -129,3 +135,21 @@ def test_tensors_of_one_log_are_named(tmp_path: Path) -> None:
     other = frame(0, tensor("input", FED[0]), tensor("output", FED[0], "b"))
     found = _compared(tmp_path, [one], [other])
     assert [(key[1], side) for key, side in found.unmatched] == [("a", "first"), ("b", "second")]
+
+
+@pytest.mark.parametrize("other", ["cpp", "java"])
+def test_the_monitors_of_all_languages_record_the_same(other: str) -> None:
+    golden = Path(__file__).parents[3] / "data/edge_golden"
+    sessions = [read_sessions(golden / f"{language}.mcap")[0] for language in ("python", other)]
+    found = compare_sessions(sessions[0], sessions[1])
+    assert len(found.pairs) == 3 and not found.unmatched and len(found.tensors) > 15
+    assert [(one.name, one.problem, one.nrmse) for one in found.tensors if one.problem or (one.nrmse or 0) > 1e-5] == []
+
+
+def test_frames_without_values_do_not_hide_the_others(tmp_path: Path) -> None:
+    figures = frame(1, tensor("raw", "x", with_values=False), level=pb.EDGE_LEVEL_STATISTICS)
+    found = _only(
+        _compared(tmp_path / "a", [frame(0, tensor("raw", "x")), figures], [frame(0, tensor("raw", "x")), figures])
+    )
+    assert found.problem is None and found.frames == 1
+    assert _only(_compared(tmp_path / "b", [figures], [figures])).problem == NOT_RECORDED

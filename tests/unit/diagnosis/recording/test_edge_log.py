@@ -137,7 +137,7 @@ def test_frames_with_other_tensors_are_said(tmp_path: Path) -> None:
     assert found.count == 3 and np.array_equal(found.raw[ONLY], IMAGES[:3])
     assert found.gaps == (
         "1 frame not compared: the raw sample is not recorded there",
-        "1 frame not compared: input and output and the raw sample are not recorded there",
+        "1 frame not compared: the raw sample and input and output are not recorded there",
     )
 
 
@@ -150,6 +150,23 @@ def test_layers_of_some_frames_name_these_frames(tmp_path: Path) -> None:
     assert found.count == 5 and found.layer_frames is not None and found.layer_frames.tolist() == [1, 3]
     assert np.asarray(found.layers["a"])[:, 0].tolist() == [1, 3]
     assert found.gaps == ("layers are recorded in only 2 of 5 frames",)
+
+
+def test_layers_of_frames_that_are_not_compared_are_said(tmp_path: Path) -> None:
+    layers = frame(3, tensor("input", FED[3]), tensor("layer", np.zeros(3, np.float32), "a"))
+    found = read_recording(LogFile([io(0), io(1), layers]).write(tmp_path))
+    assert not found.layers and found.count == 2
+    assert found.gaps[-1] == "layers are recorded only in frames that are not compared"
+
+
+@pytest.mark.parametrize("language", ["python", "cpp", "java"])
+def test_the_logs_of_all_monitors_are_read(language: str) -> None:
+    found = read_recording(Path(__file__).parents[3] / f"data/edge_golden/{language}.mcap")
+    assert found.count == 1 and found.device.app == "golden" and found.device.threads == "2"
+    assert np.asarray(found.raw[ONLY]).shape == (1, 4, 5, 3) and np.asarray(found.inputs[ONLY]).shape == (1, 96, 96, 3)
+    assert np.asarray(found.inputs["flags"]).dtype == np.bool_ and np.asarray(found.inputs["u16"]).dtype == np.uint16
+    assert set(found.functions) == {"preprocess"} and list(found.postprocessed["caption"])
+    assert found.labels is not None and "resize" in found.times.stages
 
 
 def test_lost_and_left_out(tmp_path: Path) -> None:

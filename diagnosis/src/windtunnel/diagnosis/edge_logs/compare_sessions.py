@@ -160,6 +160,8 @@ def _tensor_diff(
         for (frame, _), (a, b) in zip(pairs, tables, strict=True)
         if key in a and key in b
     ]
+    # A frame that lacks the values says nothing, unless all of them do.
+    errors = [one for one in errors if one.problem != NOT_RECORDED] or errors
     problem = next((one.problem for one in errors if one.problem is not None), None)
     if not errors:
         problem = "never in both of a pair of frames"
@@ -218,7 +220,8 @@ def _estimated(
     if figures[0].count != figures[1].count:
         return FrameError(frame, None, f"{SHAPE_DIFFERS}: {figures[0].count} and {figures[1].count} values")
     if figures[0].non_finite or figures[1].non_finite:
-        return FrameError(frame, None, NON_FINITE)
+        # NaN does not equal NaN; the figures of equal arrays are equal.
+        return FrameError(frame, *((0.0, None) if figures[0] == figures[1] else (None, NON_FINITE)))
     if not figures[0].count:
         return FrameError(frame, 0.0, None)
     projections = [

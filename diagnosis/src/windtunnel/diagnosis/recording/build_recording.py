@@ -19,6 +19,7 @@ from windtunnel.diagnosis.recording.split_batches import split_batches
 Key = tuple[Role, str]
 # What a frame must have to be compared: frames without it are left out if others have it.
 _NEEDED: Final = (Role.RAW, Role.INPUT, Role.OUTPUT)
+_SHOWN: Final = 3
 
 
 def build_recording(session: EdgeSession, source: str) -> EdgeRecording:
@@ -37,9 +38,11 @@ def build_recording(session: EdgeSession, source: str) -> EdgeRecording:
     gaps = list(session.gaps)
     frames, tables = _without_redacted([one for frame in session.frames for one in split_batches(frame)], gaps)
     chosen = _most_complete(tables, gaps)
-    frames, tables = [frames[index] for index in chosen], [tables[index] for index in chosen]
+    all_tables, frames, tables = tables, [frames[index] for index in chosen], [tables[index] for index in chosen]
     rows = {key: _rows(tables, key) for key in _shared(tables, gaps)}
     layer_frames, layers = _layers(tables, gaps)
+    if not layers and any(key[0] == Role.LAYER for table in all_tables for key in table):
+        gaps.append("layers are recorded only in frames that are not compared")
     raw, inputs, outputs, processed = (
         _of(rows, role) for role in (Role.RAW, Role.INPUT, Role.OUTPUT, Role.POSTPROCESSED)
     )
@@ -107,8 +110,12 @@ def _has_raw(kind: Iterable[Key]) -> bool:
 
 
 def _difference(best: frozenset[Key], kind: frozenset[Key]) -> str:
-    missing = sorted(_title(key) for key in best - kind)
-    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+    # Raw samples, inputs and outputs without a name come first.
+    missing = [
+        _title(key) for key in sorted(best - kind, key=lambda key: (bool(key[1]), _NEEDED.index(key[0]), key[1]))
+    ]
+    more = [f"{len(missing) - _SHOWN} more"] if len(missing) > _SHOWN else []
+    return f"{' and '.join([*missing[:_SHOWN], *more])} {'is' if len(missing) == 1 else 'are'}"
 
 
 def _shared(tables: Sequence[Mapping[Key, LoggedTensor]], gaps: list[str]) -> list[Key]:

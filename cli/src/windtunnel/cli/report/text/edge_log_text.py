@@ -12,7 +12,7 @@ from windtunnel.cli.report.text.layout import bullets, heading, line, new_table
 
 _SHOWN_LAYERS: Final = 12
 # The shortest part of a name that is useful.
-_LEAST_NAME: Final = 10
+_LEAST_NAME: Final = 8
 _DEVICE: Final = (
     ("app", ("app", "app_version")),
     ("device", ("device", "os")),
@@ -72,7 +72,7 @@ def _tensors(session: Mapping[str, Any], console: Console) -> None:
     if not shown:
         return
     heading(console, "tensors")
-    table = new_table("role", "name", "type", "values", "min", "max", "mean", "std", words=("role", "name", "type"))
+    table = new_table("role", "name", "type", "values", "range", "mean", "std", words=("role", "name", "type"))
     table.columns[1].min_width = _LEAST_NAME
     for row in shown:
         statistics = row["statistics"] or {}
@@ -81,7 +81,8 @@ def _tensors(session: Mapping[str, Any], console: Console) -> None:
             clean(row["name"]) or UNKNOWN,
             f"{row['dtype']} {_shape(row)}",
             _recorded(row),
-            *(figure(statistics.get(name), ".4g") for name in ("min", "max", "mean", "std")),
+            _range(statistics),
+            *(figure(statistics.get(name), ".3g") for name in ("mean", "std")),
         )
     console.print(table)
     if len(layers) > _SHOWN_LAYERS:
@@ -90,6 +91,11 @@ def _tensors(session: Mapping[str, Any], console: Console) -> None:
     bullets(
         [f"{title} has {count} values that are NaN or infinite" for title, count in wrong.items() if count], console
     )
+
+
+def _range(statistics: Mapping[str, Any]) -> str:
+    low, high = statistics.get("min"), statistics.get("max")
+    return UNKNOWN if low is None or high is None else f"{low:.3g} to {high:.3g}"
 
 
 def _shape(row: Mapping[str, Any]) -> str:
