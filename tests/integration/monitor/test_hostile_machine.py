@@ -225,6 +225,21 @@ def test_fork(tmp_path: Path) -> None:
     assert numbers == [[0], [0, 1, 2]]
 
 
+def test_process_of_multiprocessing(tmp_path: Path) -> None:
+    _finished(
+        """
+        import multiprocessing
+        monitor = Monitor(folder, "io", flush_s=3600)
+        record(monitor)
+        process = multiprocessing.get_context("fork").Process(target=record, args=(monitor,))
+        process.start()
+        process.join()
+        """,
+        tmp_path,
+    )
+    assert [frame.number for frame in frames(tmp_path)] == [0, 0]
+
+
 def test_signal_in_the_app_does_not_stop_the_log(tmp_path: Path) -> None:
     process = _app(
         """

@@ -415,22 +415,24 @@ def test_asynchronous_tasks_have_frames_of_their_own(folder: Path) -> None:
     monitor = Monitor(folder, "io")
 
     @monitor.function
-    def work(x: Any) -> Any:
+    async def work(x: Any) -> Any:
+        await asyncio.sleep(0)
         return x
 
     async def request(number: int) -> None:
         with monitor.frame() as frame:
             frame.note(request=number)
             await asyncio.sleep(0)
-            work(np.array(number))
-            await asyncio.sleep(0)
+            await work(np.array(number))
 
     async def requests() -> None:
         await asyncio.gather(*(request(number) for number in range(5)))
 
     asyncio.run(requests())
     monitor.close()
+    assert len(frames(folder)) == 5
     for frame in frames(folder):
+        assert tensors(frame) == [("function_input", "work"), ("function_output", "work")]
         assert np.frombuffer(frame.tensors[0].data, np.int64)[0] == int(frame.values["request"])
 
 
@@ -512,3 +514,50 @@ def test_element_types(folder: Path, dtype: str) -> None:
     values = np.frombuffer(tensor.data, name).reshape(tuple(tensor.shape))
     np.testing.assert_array_equal(values, array.T)
     assert name == {"u4": "int64", "u8": "int64"}.get(dtype, np.dtype(dtype).newbyteorder("=").name)
+
+
+def test_frames_without_with(folder: Path) -> None:
+    monitor = Monitor(folder, "io")
+    frame = monitor.frame()
+    frame.input(np.zeros(3000, np.float32))
+    frame.end()
+    frame.end()
+    dropped = monitor.frame()
+    dropped.input(np.zeros(3000, np.float32))
+    del dropped
+    monitor.level = "off"
+    monitor.frame().end()
+    monitor.close()
+    first, second = frames(folder)
+    assert not first.left_out
+    assert second.left_out == ["frame: the app did not end it"]
+    assert monitor.backlog._reserved == 0
+
+
+def test_memory_for_values_is_used_again(folder: Path) -> None:
+    monitor = Monitor(folder, "io", memory_bytes=1_000_000)
+    for size in (2000, 3000, 2000, 50_000, 2000):
+        for number in range(5):
+            values = np.full((size,), number, np.float32)
+            with monitor.frame() as frame:
+                frame.input(values[::-1])
+                values[:] = -1  # the app uses its array again: the log has what it was
+            assert monitor.flush(20)
+    assert monitor.backlog._reserved == 0
+    assert monitor.backlog._free_bytes <= monitor.backlog.capacity
+    assert monitor.backlog._free_bytes == sum(4 * len(kept) * size // 4 for size, kept in monitor.backlog._free.items())
+    monitor.close()
+    recorded = frames(folder)
+    assert [np.unique(np.frombuffer(f.tensors[0].data, np.float32)).tolist() for f in recorded] == [
+        [float(number)] for _ in range(5) for number in range(5)
+    ]
+    assert monitor.frames_lost == 0
+
+
+def test_a_signal_handler_may_use_the_monitor(folder: Path) -> None:
+    """Its thread may be within the monitor when the signal comes."""
+    with Monitor(folder, "io") as monitor:
+        with monitor.backlog._lock, monitor.frame() as frame:
+            frame.input(X)
+        monitor.flush()
+    assert len(frames(folder)) == 1

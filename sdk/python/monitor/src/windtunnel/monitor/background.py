@@ -31,7 +31,7 @@ class Background:
         self._backlog, self._files, self._flush_s = backlog, files, flush_s
         self._facts, self._faults = facts, faults
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._state = threading.Condition()
         self._asked = self._done = 0
         self._stopping = False

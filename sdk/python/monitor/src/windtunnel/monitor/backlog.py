@@ -80,7 +80,8 @@ class Backlog:
         self.total_lost = 0
         self._flush_frames = flush_frames
         self._flush_bytes = capacity // 4
-        self._lock = threading.Lock()
+        # A signal handler of the app may use the monitor while its thread is within.
+        self._lock = threading.RLock()
         self._waiting: list[Waiting] = []
         self._waiting_bytes = 0
         self._reserved = 0

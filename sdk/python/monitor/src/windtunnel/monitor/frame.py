@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -113,7 +113,13 @@ class Frame:
         """
         if kind is not None:
             self._left_out.append(f"frame: the app raised {kind.__name__}")
-        self._end()
+        self.end()
+
+    def __del__(self) -> None:
+        """End a frame that the app dropped: its memory is needed."""
+        if not self._closed:
+            self.leave_out("frame: the app did not end it")
+            self.end()
 
     def input(self, value: Any, name: str = "", scale: float = 0.0, zero_point: int = 0) -> None:
         """Record an input of the model, as it is fed.
@@ -175,6 +181,24 @@ class Frame:
         self._parts(Role.FUNCTION_INPUT, name, (args, options))
         with self.stage(name):
             result = function(*args, **options)
+        self._parts(Role.FUNCTION_OUTPUT, name, result)
+        return result
+
+    async def call_async(self, name: str, function: Callable[..., Awaitable[R]], *args: Any, **options: Any) -> R:
+        """Call an asynchronous function of the app and record the same as `call`.
+
+        Args:
+            name: Name of the function in the log.
+            function: The function.
+            *args: Its arguments.
+            **options: Its named arguments.
+
+        Returns:
+            What the function returned.
+        """
+        self._parts(Role.FUNCTION_INPUT, name, (args, options))
+        with self.stage(name):
+            result = await function(*args, **options)
         self._parts(Role.FUNCTION_OUTPUT, name, result)
         return result
 
@@ -310,7 +334,8 @@ class Frame:
         return kept, not same
 
     @guarded
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the frame, if it is used without `with`."""
         if self._closed:
             return
         self._closed = True
@@ -413,7 +438,7 @@ class NoFrame:
         """Measure nothing."""
         return NO_STAGE
 
-    input = output = layer = postprocessed = layer_time = note = leave_out = timed = take = _nothing
+    input = output = layer = postprocessed = layer_time = note = leave_out = timed = end = _nothing
     stage = inference = _no_stage
 
     def call(self, name: str, function: Callable[..., R], *args: Any, **options: Any) -> R:

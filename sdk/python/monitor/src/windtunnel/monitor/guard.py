@@ -18,7 +18,7 @@ class Faults:
 
     def __init__(self) -> None:
         """Count from zero."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.counts: dict[str, int] = {}
 
     def count(self, where: str, error: BaseException | str) -> None:

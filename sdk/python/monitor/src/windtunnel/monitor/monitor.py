@@ -9,8 +9,10 @@ No method raises an error of the monitor into the app, and only `flush` and `clo
 from __future__ import annotations
 
 import atexit
+import inspect
 import itertools
 import os
+import sys
 import threading
 import time
 import weakref
@@ -19,7 +21,7 @@ from functools import wraps
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from windtunnel.monitor import facts, messages
 from windtunnel.monitor.background import Background
@@ -110,7 +112,7 @@ class Monitor:
         self._numbers = itertools.count()
         self._sensor_numbers = itertools.count()
         self._last_s = float("-inf")
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
         self._closed = False
         self._level = self._configured
         self.backlog = Backlog(bounds.backlog_bytes, bounds.flush_frames)
@@ -204,10 +206,23 @@ class Monitor:
         """
         name = getattr(function, "__name__", "function")
 
+        if inspect.iscoroutinefunction(function):
+            return cast(Callable[P, R], self._asynchronous(name, function))
+
         @wraps(function)
         def recorded(*args: P.args, **options: P.kwargs) -> R:
             frame: Frame | NoFrame | None = current_frame(self) if self._level else None
             return function(*args, **options) if frame is None else frame.call(name, function, *args, **options)
+
+        return recorded
+
+    def _asynchronous(self, name: str, function: Any) -> Any:
+        @wraps(function)
+        async def recorded(*args: Any, **options: Any) -> Any:
+            frame = current_frame(self) if self._level else None
+            if not isinstance(frame, Frame):
+                return await function(*args, **options)
+            return await frame.call_async(name, function, *args, **options)
 
         return recorded
 
@@ -348,6 +363,15 @@ class Monitor:
         self._begin_session()
         if closed:
             self._closed, self._level = True, Level.OFF
+        # Processes of multiprocessing end without atexit.
+        util: Any = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util.register_after_fork(self, _close_at_end_of_process)
+
+
+def _close_at_end_of_process(monitor: Monitor) -> None:
+    """In a process of multiprocessing, after it forgot what its parent had registered."""
+    sys.modules["multiprocessing.util"].Finalize(monitor, monitor.close, exitpriority=0)
 
 
 _living: weakref.WeakSet[Monitor] = weakref.WeakSet()
