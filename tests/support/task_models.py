@@ -71,7 +71,7 @@ def _detector(keras: Any) -> Any:
 
 
 def _targets(boxes: NDArray[np.float32], classes: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-    """What the heads should give: one positive anchor for each object, the one that its center lies in."""
+    """What the heads should give: one positive anchor for each object, the one that its center is in."""
     count, anchors = len(boxes), GRID * GRID
     found = {"boxes": np.zeros((count, anchors, 5), np.float32), "scores": np.zeros((count, anchors, 2), np.float32)}
     center, size = (boxes[:, 0, :2] + boxes[:, 0, 2:]) / 2, boxes[:, 0, 2:] - boxes[:, 0, :2]

@@ -264,7 +264,7 @@ def _check_range(labels: NDArray[Any], outputs: Sequence[Output]) -> None:
         return
     most, low, high = max(columns), int(labels.min()), int(labels.max())
     worst = low if low < 0 else high
-    hint = "check the labels' numbering"
+    hint = "check the labels' numbering; labels of an embedding need `data: {task: embedding}`, or --task embedding"
     if low >= 1 and high == most:
         hint = f"the labels are {low} to {high}: if they count from 1, subtract 1"
     elif low >= 0 and high == most:

@@ -53,6 +53,11 @@ class OpenTask:
     reason: str = ""
 
     @property
+    def has_classes(self) -> bool:
+        """Whether the largest entry of an output may be the class of a sample."""
+        return not self.declared or self.spec is None or self.spec.name in _OF_CLASSES
+
+    @property
     def declared_spec(self) -> TaskSpec | None:
         """What the plan or the samples say of the task; None: neither does."""
         return self.spec if self.declared else None

@@ -78,7 +78,8 @@ class OutputSums:
         scored = [pair for pair in self._pairs if pair[0].name == self.reading.output] or self._pairs[:1]
         self._scored = scored[0] if scored else None
         self._place = self._pairs.index(scored[0]) if scored else 0
-        has_classes = self.reading.metric == "classes" or (len(self._pairs) == 1 and self.reading.metric is None)
+        may_have = len(self._pairs) == 1 and self.reading.metric is None and self._task.has_classes
+        has_classes = self.reading.metric == "classes" or may_have
         self._columns = class_columns(self._scored[0].shape) if self._scored is not None and has_classes else 0
         self._kind = self._kind_of(reference) or self._kind_of(candidate)
         self._labels = self.reading.labels if self.reading.metric == "classes" else None
