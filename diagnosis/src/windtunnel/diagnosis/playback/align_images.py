@@ -100,15 +100,19 @@ class _Small:
         if start.framing.name.startswith("letterbox"):
             return None
 
+        usual = start.orientation
+        alike = [index for index, turned in enumerate(start.orientations) if turned == usual]
+
         def misfit(figures: tuple[float, ...]) -> float:
             framing = _moved(start.framing, figures)
-            pairs = enumerate(start.orientations)
-            return _share(_total([self._moments(index, framing, turned) for index, turned in pairs]))
+            return _share(_total([self._moments(index, framing, usual) for index in alike]))
 
-        figures, best = _descend(misfit, start.unexplained, (0.08, 0.002))
-        if best > start.unexplained * ALIGNED_BETTER:
+        before = misfit((1.0, 1.0, 0.0, 0.0))
+        figures, best = _descend(misfit, before, (0.08, 0.002))
+        if best > before * ALIGNED_BETTER:
             return None
-        return replace(start, framing=_moved(start.framing, figures), unexplained=best)
+        # The orientations of single frames show better in the right window.
+        return self.best(_moved(start.framing, figures))
 
 
 def polished(start: Alignment, raw: Images, fed: Images, own: Geometry) -> Alignment:

@@ -29,13 +29,13 @@ from windtunnel.diagnosis.playback.image_hypotheses import (
     OwnValues,
     Pixels,
     Range,
-    Rounding,
     misfit_of,
     pixels_of,
     sums_of,
     value_hypotheses,
 )
 from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler
+from windtunnel.diagnosis.playback.roundings import EXACT, roundings_for
 from windtunnel.diagnosis.playback.synthesis.table import Table
 from windtunnel.diagnosis.thresholds.playback_thresholds import (
     EXPLAINED_RATIO,
@@ -44,7 +44,6 @@ from windtunnel.diagnosis.thresholds.playback_thresholds import (
     ROUNDING_MISFIT,
 )
 
-_ROUNDINGS: Final[tuple[Rounding, ...]] = ("pixels_down", "values_down", "values_nearest", "wrapped")
 # After the geometry, so many candidates are tried with all colors.
 _DEEPLY: Final = 3
 Families = frozenset[CauseCode]
@@ -70,6 +69,7 @@ class ImageSearch:
         self._own = own
         self._memory = memory
         self._maps = color_maps(from_yuv=from_yuv)
+        self._roundings = roundings_for(list(frames.values()))
         self.floor = ROUNDING_MISFIT + step / np.sqrt(12) / frames.width
         self.table: Table[Judged] = Table()
 
@@ -151,7 +151,7 @@ class ImageSearch:
     def _colors(self, geometry: Geometry, turned: tuple[Orientation, ...], pixels: list[Pixels]) -> None:
         families = self._families(geometry, turned)
         base = ImageHypothesis(
-            geometry, turned, self._own.colors, STRAIGHT, self._own.range, "none", self._memory, families
+            geometry, turned, self._own.colors, STRAIGHT, self._own.range, EXACT, self._memory, families
         )
         self._values(base, pixels)
         colored = families | {CauseCode.PREPROCESSING_COLOR}
@@ -177,6 +177,8 @@ class ImageSearch:
 
     def _round(self, base: ImageHypothesis, pixels: Sequence[Pixels]) -> None:
         """Roundings on top of what explains most so far, and of the ranges that models are trained with."""
+        if not self._roundings:
+            return
         known = [one.hypothesis for one in self.table.best.values() if one.hypothesis.geometry == base.geometry]
         known.sort(key=lambda one: self.table.best[one.families].misfit)
         tried = [*known[:3], base]
@@ -185,9 +187,9 @@ class ImageSearch:
             replace(one, order=order, families=one.families | _ORDER) for one in tried[3:] for order in ORDERS[1:]
         ]
         for hypothesis in tried:
-            if hypothesis.rounding != "none":
+            if hypothesis.rounding is not EXACT:
                 continue
-            for rounding in _ROUNDINGS:
+            for rounding in self._roundings:
                 families = hypothesis.families | {CauseCode.PREPROCESSING_DTYPE}
                 changed = replace(hypothesis, rounding=rounding, families=families)
                 self.table.add(Judged(changed, misfit_of(pixels, self._frames, self._own, changed)))
@@ -226,8 +228,9 @@ def frames_of(raw: Sequence[NDArray[Any]], fed: Sequence[NDArray[Any]], referenc
         The frames.
     """
     values = [np.asarray(one, np.float64) for one in fed]
-    spans = [max(float(np.ptp(np.stack(side))), 1e-12) for side in (values, list(reference))]
+    # Misfits are errors of what the app fed, in its own unit.
+    span = float(np.ptp(np.stack(values))) or float(np.ptp(np.stack(list(reference)))) or 1.0
     count = values[0].shape[0] * values[0].shape[1]
     few = max(1, PIXELS_JUDGED // len(values))
     picked = np.arange(count) if count <= few else np.random.default_rng(0).choice(count, few, replace=False)
-    return Frames(raw, values, max(spans), picked)
+    return Frames(raw, values, span, picked)

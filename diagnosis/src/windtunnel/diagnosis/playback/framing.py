@@ -74,7 +74,7 @@ class Window:
     height: float = 1.0
     width: float = 1.0
     into: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    pad: float | None = None
+    pad: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Framing:
     zoom: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
     windows: tuple[float, float] | None = None
-    pad: float = 0.0
+    pad: tuple[float, ...] = (0.0,)
 
     def window(self, height: int, width: int, size: tuple[int, int]) -> Window:
         """The window for an image of this size.
@@ -127,13 +127,14 @@ class Framing:
 
     def words(self) -> str:
         """For people."""
+        pad = ", ".join(f"{one:g}" for one in self.pad)
         said = {
             "squash": "the whole image is squeezed into the input",
             "center": "the center of the image with the aspect of the input is taken",
             "corner": "the part at the top left with the aspect of the input is taken",
             "corner_end": "the part at the bottom right with the aspect of the input is taken",
-            "letterbox": f"the whole image is fitted inside and padded with {self.pad:g} around it",
-            "letterbox_corner": f"the whole image is fitted into the top left and padded with {self.pad:g}",
+            "letterbox": f"the whole image is fitted inside and padded with {pad} around it",
+            "letterbox_corner": f"the whole image is fitted into the top left and padded with {pad}",
             "pixels": "the center is cut out without resizing",
             "pixels_corner": "the top left is cut out without resizing",
         }.get(self.name)
@@ -147,7 +148,7 @@ class Framing:
         return said
 
 
-def _letterbox(height: int, width: int, size: tuple[int, int], pad: float, *, centered: bool) -> Window:
+def _letterbox(height: int, width: int, size: tuple[int, int], pad: tuple[float, ...], *, centered: bool) -> Window:
     fit = max(height / size[0], width / size[1])
     tall, wide = max(1, int(height / fit + 1e-4)), max(1, int(width / fit + 1e-4))
     top = (size[0] - tall) // 2 if centered else 0
@@ -184,7 +185,8 @@ class Geometry:
         filled = weighted(turned, rows, columns)
         if window.pad is None:
             return filled
-        result = np.full((*self.size, image.shape[2]), window.pad, np.float32)
+        result = np.empty((*self.size, image.shape[2]), np.float32)
+        result[:] = np.asarray(window.pad, np.float32)
         top, left = round(window.into[0] * self.size[0]), round(window.into[1] * self.size[1])
         result[top : top + inner[0], left : left + inner[1]] = filled
         return result
@@ -216,10 +218,9 @@ def geometry_of(steps: Sequence[Step], size: tuple[int, int]) -> Geometry | None
             sampler = sampler_of(fields["method"], antialias=fields["antialias"])
             if step.op == "resize":
                 framing = Framing("squash")
-            elif isinstance(fields["value"], list):
-                return None
             else:
-                framing = Framing("letterbox", pad=float(fields["value"]))
+                value = fields["value"]
+                framing = Framing("letterbox", pad=tuple(value) if isinstance(value, list) else (float(value),))
             found = replace(found, sampler=sampler, framing=framing)
         elif step.op == "central_crop":
             if shape is None:
@@ -248,7 +249,9 @@ def framings(own: Framing) -> tuple[Framing, ...]:
         The framings.
     """
     zooms = (0.95, 0.9, 0.875, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
-    others = [Framing("squash"), Framing("center"), Framing("letterbox"), Framing("letterbox_corner")]
+    pads = dict.fromkeys((own.pad, (0.0,), (114.0,), (127.5,), (255.0,)))
+    others = [Framing("squash"), Framing("center")]
+    others += [Framing(name, pad=pad) for name in ("letterbox", "letterbox_corner") for pad in pads]
     others += [Framing(name) for name in ("corner", "corner_end", "pixels", "pixels_corner")]
     others += [Framing("center", zoom) for zoom in zooms]
     others += [Framing("squash", zoom) for zoom in zooms]

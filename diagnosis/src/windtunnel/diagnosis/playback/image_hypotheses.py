@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.playback.channel_fits import Moments, moments
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap
 from windtunnel.diagnosis.playback.framing import Geometry, Orientation
+from windtunnel.diagnosis.playback.roundings import Rounding
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
-Rounding = Literal["none", "pixels_down", "values_down", "values_nearest", "wrapped"]
 
 ORDERS: Final = tuple(itertools.permutations(range(3)))
 STRAIGHT: Final = (0, 1, 2)
@@ -87,7 +87,7 @@ class Frames:
     Attributes:
         raw: (H, W, 3) each.
         fed: (h, w, 3) each, real numbers.
-        width: of the range of values: the larger of both sides.
+        width: of the range of what the app fed.
         picked: indices of the pixels (of h * w) by which values are judged.
     """
 
@@ -188,46 +188,11 @@ def sums_of(pixels: Sequence[Pixels], frames: Frames, colors: ColorMap) -> Momen
     return total
 
 
-def predicted(pixels: Pixels, own: OwnValues, hypothesis: ImageHypothesis) -> NDArray[np.float64]:
-    """What a hypothesis feeds for one frame.
-
-    Args:
-        pixels: of the frame, after its geometry (pixels, 3).
-        own: what the pipeline does.
-        hypothesis: the others' values.
-
-    Returns:
-        (pixels, 3).
-    """
-    colored = hypothesis.colors.of(pixels)
-    if hypothesis.rounding == "pixels_down":
-        colored = np.floor(colored)
-    source = [own.order[place] for place in hypothesis.order]
-    values = hypothesis.range.of(colored[..., source])
-    return rounded(values, hypothesis.rounding)
-
-
-def rounded(values: NDArray[np.float64], rounding: Rounding) -> NDArray[np.float64]:
-    """Values as an integer type takes them.
-
-    Args:
-        values: real numbers.
-        rounding: how.
-
-    Returns:
-        Values of the same shape.
-    """
-    if rounding == "values_down":
-        return np.trunc(values)
-    if rounding == "values_nearest":
-        return np.rint(values)
-    if rounding == "wrapped":
-        return np.asarray(np.mod(np.trunc(values) + 128, 256) - 128, np.float64)
-    return values
-
-
 def misfit_of(pixels: Sequence[Pixels], frames: Frames, own: OwnValues, hypothesis: ImageHypothesis) -> float:
     """The nRMSE of a hypothesis.
+
+    A rounding turns small differences of another implementation into whole steps. So a value counts as right between
+    what the rounding gives for a pixel a little below and a little above.
 
     Args:
         pixels: of each frame, after its geometry.
@@ -238,8 +203,41 @@ def misfit_of(pixels: Sequence[Pixels], frames: Frames, own: OwnValues, hypothes
     Returns:
         The misfit.
     """
-    squares = count = 0.0
+    squares, count = np.zeros(2), 0
     for image, fed in zip(pixels, frames.values(), strict=True):
-        squares += float(((predicted(image, own, hypothesis) - fed) ** 2).sum())
+        ends = [_between(image, own, hypothesis), _rounded_before_colors(image, own, hypothesis)]
+        squares += [float((np.maximum(np.maximum(low - fed, fed - high), 0) ** 2).sum()) for low, high in ends]
         count += fed.size
-    return float(np.sqrt(squares / count)) / frames.width
+    return float(np.sqrt(squares.min() / count)) / frames.width
+
+
+def _rounded_before_colors(pixels: Pixels, own: OwnValues, hypothesis: ImageHypothesis) -> tuple[Floats, Floats]:
+    """The same where pixels are rounded before their colors change, without room: it is not monotonic."""
+    rounding = hypothesis.rounding
+    if rounding.of is None or rounding.stage != "pixels" or hypothesis.colors is UNCHANGED:
+        return _between(pixels, own, hypothesis)
+    colored = hypothesis.colors.of(np.asarray(rounding.of(pixels), np.float32))
+    values = hypothesis.range.of(colored[..., [own.order[place] for place in hypothesis.order]])
+    return values, values
+
+
+def _between(pixels: Pixels, own: OwnValues, hypothesis: ImageHypothesis) -> tuple[Floats, Floats]:
+    """The least and the largest value that a hypothesis allows, (pixels, 3) each."""
+    colored = np.asarray(hypothesis.colors.of(pixels), np.float64)
+    source = [own.order[place] for place in hypothesis.order]
+    span, rounding = hypothesis.range, hypothesis.rounding
+    if rounding.of is None:
+        values = span.of(colored[..., source])
+        return values, values
+    if rounding.stage == "pixels":
+        slack = min(1.0, rounding.step * _SLACK)
+        ends = [span.of(rounding.of(colored + sign * slack)[..., source]) for sign in (-1, 1)]
+    else:
+        unit = float(np.abs(span.scale).max()) or 1.0
+        slack = min(1.0, rounding.step / unit * _SLACK)
+        ends = [rounding.of(span.of((colored + sign * slack)[..., source])) for sign in (-1, 1)]
+    return np.minimum(*ends), np.maximum(*ends)
+
+
+# Of a step.
+_SLACK: Final = 0.1

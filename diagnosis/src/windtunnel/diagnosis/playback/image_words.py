@@ -26,12 +26,6 @@ from windtunnel.diagnosis.playback.image_hypotheses import ImageHypothesis, OwnV
 from windtunnel.plain_text import figure
 
 _NAMES = ("R", "G", "B")
-_ROUNDINGS = {
-    "pixels_down": "pixels are truncated to whole numbers",
-    "values_down": "values are truncated to whole numbers",
-    "values_nearest": "values are rounded to whole numbers",
-    "wrapped": "values wrap around at 128, as int8 does",
-}
 
 
 def finding_of(
@@ -91,10 +85,10 @@ def _of_values(code: CauseCode, found: ImageHypothesis, own: OwnValues, proof: P
         return ColorFinding(app=found.colors.words, pipeline=right, how=how, change=found.colors.name, proof=proof)
     if code == CauseCode.PREPROCESSING_DTYPE:
         return DtypeFinding(
-            app=_ROUNDINGS[found.rounding],
+            app=found.rounding.words,
             pipeline="values keep their fraction",
             how="scale values as floating point; if the input takes integers, round to the nearest",
-            rounding=found.rounding,
+            rounding=found.rounding.name,
             proof=proof,
         )
     raise ValueError(f"{code} is not found in images")
