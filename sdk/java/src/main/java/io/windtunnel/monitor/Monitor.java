@@ -263,11 +263,13 @@ public final class Monitor implements AutoCloseable {
     }
 
     private static final long CLOSE_MILLISECONDS = 5000;
+    private static final long COMPUTE_NANOSECONDS = 5_000_000L;
 
     private final Builder settings;
     private final ArrayPool pool;
     private final Clock clock = new Clock();
     private final AtomicLong frames = new AtomicLong();
+    private final AtomicLong computedAt = new AtomicLong(System.nanoTime() - COMPUTE_NANOSECONDS);
     private final AtomicLong recordedAt = new AtomicLong(Long.MIN_VALUE);
     private final ArrayDeque<Statistics.Maker> makers = new ArrayDeque<Statistics.Maker>();
     private final OpenFrames open = new OpenFrames();
@@ -454,7 +456,7 @@ public final class Monitor implements AutoCloseable {
         Object place = pool.take(values.element, values.count);
         if (place == null) {
             frame.leaveOut(tensor.label() + ": over the memory bound");
-            if (settings.redaction == null && values.element != Element.TEXT) {
+            if (settings.redaction == null && values.element != Element.TEXT && mayCompute()) {
                 tensor.statistics = statistics(values);
             }
             return;
@@ -462,6 +464,13 @@ public final class Monitor implements AutoCloseable {
         tensor.array = place;
         tensor.count = values.count;
         values.copy(0, values.count, place);
+    }
+
+    /** Whether statistics may take the place of values: not for each frame of an app that is faster than its disk. */
+    private boolean mayCompute() {
+        long now = System.nanoTime();
+        long before = computedAt.get();
+        return now - before > COMPUTE_NANOSECONDS && computedAt.compareAndSet(before, now);
     }
 
     private static boolean keepsValues(Level level, TensorRecord.Role role) {

@@ -82,7 +82,7 @@ final class Recorder implements Runnable {
             if (kept) {
                 enqueue(frame);
                 queuedFrames++;
-                if (queuedFrames == settings.flushFrames || pool.usedBytes() > pool.bound() / 8) {
+                if (queuedFrames == settings.flushFrames || pool.usedBytes() > pool.bound() / 2) {
                     lock.notifyAll();
                 }
                 return;
@@ -215,7 +215,7 @@ final class Recorder implements Runnable {
                 continue;
             }
             long left = settings.flushMilliseconds - (System.nanoTime() - queuedSince) / 1_000_000L;
-            if (left <= 0 || queuedFrames >= settings.flushFrames || pool.usedBytes() > pool.bound() / 8) {
+            if (left <= 0 || queuedFrames >= settings.flushFrames || pool.usedBytes() > pool.bound() / 2) {
                 return;
             }
             lock.wait(left);
