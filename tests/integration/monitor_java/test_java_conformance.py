@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.java_monitor import JavaMonitor
 from support.mcap_conformance import make, variants
-
 from windtunnel.monitor.mcap import records as r
 
 pytestmark = pytest.mark.heavy
