@@ -69,7 +69,7 @@ def _chosen(arguments: argparse.Namespace) -> list[str]:
 
 
 def _run_all(names: Sequence[str], jobs: int) -> Iterator[Outcome]:
-    """In the order of the names. Networks are trained here, one at a time, and commands run beside each other."""
+    """In the order of the names. Networks are trained here, one at a time, and commands run at the same time."""
     with TemporaryDirectory(prefix="windtunnel-apps-") as folder, ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(lambda item: _outcome(item[1], Path(folder) / str(item[0])), enumerate(names))
 

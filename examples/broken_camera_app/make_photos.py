@@ -13,7 +13,7 @@ DRAWN = (0, 1, 2, 7, 8, 9)
 
 
 def main() -> None:
-    """Writes photos.npz beside this file."""
+    """Writes photos.npz into this folder."""
     rng = np.random.default_rng(20261130)
     labels = rng.permutation(np.repeat(DRAWN, 4))
     photos = np.stack([photo(CLASSES[label], rng) for label in labels])

@@ -1,4 +1,4 @@
-"""The example examples/broken_camera_app, as its README tells it."""
+"""The example examples/broken_camera_app, with the commands of its README."""
 
 from __future__ import annotations
 

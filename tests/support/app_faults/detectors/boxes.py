@@ -97,7 +97,7 @@ def found(app: BoxApp, deltas: Array, scores: Array) -> tuple[Array, Array, Arra
         scores: (A, C).
 
     Returns:
-        Boxes (most, 4), classes (most), -1 where there is none, and scores (most).
+        Boxes (most, 4), classes (most), -1 for none, and scores (most).
     """
     boxes, chances = _decoded(app, deltas.astype(np.float64)), _chances(app, scores.astype(np.float64))
     best, classes = chances.max(axis=1), chances.argmax(axis=1)

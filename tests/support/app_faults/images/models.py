@@ -1,4 +1,4 @@
-"""The models of the matrix: what each takes, and the pipeline.json that says so."""
+"""The models of the matrix: what each takes, and its pipeline.json."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ IMAGE_MODELS = {
 }
 # The same network for raw YUV.
 IMAGE_MODELS["camera96"] = replace(_MOBILE, name="camera96", raw="yuv")
-# Whose network a model uses, where it is not its own.
+# Whose network a model uses, if not its own.
 _NETWORK = {"camera96": "mobile96"}
 
 

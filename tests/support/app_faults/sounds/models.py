@@ -1,4 +1,4 @@
-"""The models for sounds: what each takes, and the pipeline.json that says so."""
+"""The models for sounds: what each takes, and its pipeline.json."""
 
 from __future__ import annotations
 
