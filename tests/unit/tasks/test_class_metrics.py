@@ -110,6 +110,7 @@ def test_neighbors_of_embeddings() -> None:
     assert embedding.neighbors_kept(*[embedding.neighbors(vectors[:1], 3)] * 2) is None
 
 
+@pytest.mark.heavy
 def test_neighbors_in_blocks_are_those_of_scikit_learn() -> None:
     from sklearn.neighbors import NearestNeighbors
 

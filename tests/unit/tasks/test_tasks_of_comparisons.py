@@ -14,12 +14,18 @@ from support.layers import Layers, random_weights
 from support.ssd import CLASSES, SLOTS, detector
 from windtunnel import schemas
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, LABELS_BOXES, LABELS_SHIFTED
+from windtunnel.datacheck.labels import Reading
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.comparison.run_archive import stored_run
+from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 from windtunnel.diagnosis.findings.comparison import Comparison
 from windtunnel.errors import InvalidInput
+from windtunnel.pipeline.ground_truth import GroundTruth
 from windtunnel.task_names import TaskSpec
-from windtunnel.tasks.detection_outputs import detection_outputs
+from windtunnel.tasks.detection_outputs import DetectionOutputs, detection_outputs
+from windtunnel.tasks.open_task import OpenTask
+from windtunnel.tasks.scorers.detections import DetectionScorer
+from windtunnel.tasks.task_sums import TaskSums
 from windtunnel.tflite import Runner
 
 COUNT, WIDTH = 24, 12
@@ -236,3 +242,31 @@ def test_an_output_that_is_not_finite_has_no_figures(tmp_path: Path) -> None:
     assert found.task is not None
     assert found.task.reference.main is not None
     assert (found.task.candidate.main, found.task.drop) == (None, None)
+
+
+@pytest.mark.heavy
+def test_an_interrupted_comparison_continues_with_its_task(tmp_path: Path) -> None:
+    models = detector(tmp_path / "r.tflite"), detector(tmp_path / "c.tflite", scores=3)
+    np.savez(tmp_path / "s.npz", x=_values(), **TestDetection().truth(models[0]))
+    whole = compare_models(*models, tmp_path / "s.npz")
+    checkpoint = Checkpoint(tmp_path / "c.npz", "key", every_s=0.0)
+    compare_models(*models, tmp_path / "s.npz", max_samples=7, checkpoint=checkpoint)
+    again = compare_models(*models, tmp_path / "s.npz", checkpoint=Checkpoint(tmp_path / "c.npz", "key"))
+    assert again.task == whole.task is not None
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [np.zeros((0, 6))] * 3, [np.ones((2, 6)), np.zeros((0, 6)), np.full((1, 6), 0.5)]]
+)
+def test_what_is_kept_of_samples_is_restored(rows: list[NDArray[np.float64]]) -> None:
+    truth = GroundTruth("detection", np.zeros((3, 1, 4)), np.zeros((3, 1), np.int64), np.zeros((3, 1), bool))
+    scorer = DetectionScorer(DetectionOutputs("", "", "").read, truth, ())
+    task = OpenTask(TaskSpec("detection"), True, Reading(None), scorer)
+    one, other = TaskSums(task), TaskSums(task)
+    one.rows = list(rows)
+    other.restore(one.state())
+    assert [row.tolist() for row in other.rows] == [row.tolist() for row in rows]
+    assert [row.shape for row in other.rows] == [row.shape for row in rows]
+    assert other.result() == one.result()
+    with pytest.raises(ValueError, match="another number of values"):
+        other.restore({"shapes": np.array([[1, 6]]), "values": np.zeros(5)})
