@@ -57,7 +57,7 @@ def show(path: Path, session: str | None, as_json: bool) -> int:
         return 0
     from rich.console import Console
 
-    from windtunnel.cli.report.text.edge_log_text import render_log
+    from windtunnel.cli.report.edge_log.show_text import render_log
 
     render_log(document, Console())
     return 0
@@ -82,7 +82,7 @@ def diff(first: Path, second: Path, threshold: float, as_json: bool) -> int:
     windtunnel log diff 4.1/ 4.2/ --threshold 0.01
     windtunnel log diff desktop/ phone/ --json | jq '.first_over'
     """
-    from windtunnel.cli.report.text.edge_log_diff_text import EXITS, diff_document, render_diff
+    from windtunnel.cli.report.edge_log.diff_text import EXITS, diff_document, render_diff
     from windtunnel.diagnosis.edge_logs.compare_sessions import compare_sessions
 
     sides = _only(first), _only(second)

@@ -1,0 +1,1 @@
+"""Edge logs in the terminal: what they hold, and the comparison of two."""
