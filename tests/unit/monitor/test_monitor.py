@@ -561,3 +561,33 @@ def test_a_signal_handler_may_use_the_monitor(folder: Path) -> None:
             frame.input(X)
         monitor.flush()
     assert len(frames(folder)) == 1
+
+
+def test_statistics_are_small_on_disk(folder: Path) -> None:
+    """At most 0.41 KB per frame of a classifier of 1000 classes, with all that a file has."""
+    image, scores = np.random.default_rng(0).random((1, 96, 96, 3), np.float32), np.zeros((1, 1000), np.float32)
+    with Monitor(folder, "statistics", model="ab" * 32, app="camera") as monitor:
+        for _ in range(256):
+            with monitor.frame() as frame:
+                frame.input(image)
+                frame.output(scores)
+    assert sum(file.stat().st_size for file in folder.iterdir()) / 256 <= 410
+
+
+def test_off_is_free(folder: Path) -> None:
+    """Nothing is computed, copied or started at level off."""
+
+    class Untouched:
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError(f"{name} was looked at")
+
+    monitor = Monitor(folder, "off", raw=True, redact=lambda role, name, value: Untouched())
+    value: Any = Untouched()
+    with monitor.frame(raw=value) as frame:
+        frame.input(value)
+        frame.output(value)
+        frame.layer("l", value)
+        frame.postprocessed("p", value)
+        frame.note(a=value)
+    assert not [thread for thread in threading.enumerate() if thread.name == "windtunnel-monitor"]
+    assert not monitor.faults.counts
