@@ -20,7 +20,6 @@
 namespace windtunnel::detail {
 namespace {
 
-constexpr std::int64_t memory_every_ns = 100'000'000;  // reading it takes microseconds
 constexpr std::size_t writer_stack = 256 << 10;
 
 std::int64_t now_ns() {
@@ -84,6 +83,7 @@ Core::Core(std::string folder, const Options& given)
       files_(std::move(folder), session, given.file_bytes, given.disk_bytes),
       level_said_(level),
       process_(getpid()) {
+  memory_seen = platform::resident_bytes();
   files_.set_metadata(metadata());
 }
 
@@ -219,8 +219,12 @@ Recording* Core::begin(Channel channel, std::size_t bytes) noexcept {
     made->channel = channel;
     made->lost = {};
     if (make_room(*made, bytes)) return made;
-    const std::lock_guard lock(mutex_);
-    recycle(made);
+    if (made->message.capacity() == 0) {
+      delete made;
+    } else {
+      const std::lock_guard lock(mutex_);
+      recycle(made);
+    }
   }
   lose(channel);
   return nullptr;
@@ -237,7 +241,7 @@ void Core::lose(Channel channel) noexcept {
 }
 
 bool Core::full() const noexcept {
-  return short_of_memory_ || waiting_.count >= options.flush_frames || waiting_.bytes >= options.memory_bytes / 4;
+  return short_of_memory_ || waiting_.count >= options.flush_frames || waiting_.bytes >= options.memory_bytes / 8;
 }
 
 void Core::hand_over(Recording* done) noexcept {
@@ -250,7 +254,7 @@ void Core::hand_over(Recording* done) noexcept {
     }
     if (done->channel == Channel::frame) done->lost = std::exchange(losses_, {});
     waiting_.push(done);
-    wake = waiting_.count == 1 || full();  // the first one starts the time to the next flush
+    wake = full() || std::exchange(asleep_, false);
   }
   if (wake) work_.notify_one();
 }
@@ -260,14 +264,8 @@ void Core::recycle(Recording* one) noexcept {
   free_ = one;
 }
 
-std::uint64_t Core::memory_now() noexcept {
-  const std::int64_t now = now_ns();
-  std::int64_t last = memory_read_ns_.load(std::memory_order_relaxed);
-  if (now - last >= memory_every_ns && memory_read_ns_.compare_exchange_strong(last, now)) memory_seen_ = platform::resident_bytes();
-  return memory_seen_;
-}
-
 void* Core::run(void* core) {
+  platform::give_way();
   static_cast<Core*>(core)->write_until_closed();
   return nullptr;
 }
@@ -290,15 +288,21 @@ void Core::write_until_closed() {
   std::unique_lock lock(mutex_);
   for (bool last = false; !last;) {
     const auto pressing = [&] { return closing_ || flushes_asked_ > flushes_done_ || full(); };
-    work_.wait(lock, [&] { return pressing() || waiting_.count > 0; });
     const auto flush_s = std::chrono::duration<double>(std::clamp(options.flush_s, 0.0, 86400.0));
-    work_.wait_for(lock, flush_s, pressing);
+    // While frames come, it looks once in flush_s, without a call of the app; without frames it sleeps.
+    if (!work_.wait_for(lock, flush_s, pressing) && waiting_.count == 0) {
+      asleep_ = true;
+      work_.wait(lock, [&] { return pressing() || waiting_.count > 0; });
+      asleep_ = false;
+      work_.wait_for(lock, flush_s, pressing);
+    }
     last = closing_;
     const std::uint64_t asked = flushes_asked_;
     const List list = std::exchange(waiting_, List{});
     short_of_memory_ = false;
     lock.unlock();
     const bool whole = list.count == 0 || store(list);
+    if (list.count) memory_seen = platform::resident_bytes();
     lock.lock();
     if (list.count) last_flush_whole_ = whole;
     for (Recording* one = list.first; one;) recycle(std::exchange(one, one->next));

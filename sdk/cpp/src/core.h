@@ -22,8 +22,8 @@ namespace windtunnel::detail {
 using Clock = std::chrono::steady_clock;
 
 // Why something of a frame was left out.
-enum class LeftOut { memory, hook, no_values };
-inline constexpr int left_out_reasons = 3;
+enum class LeftOut { memory, behind, hook, no_values };
+inline constexpr int left_out_reasons = 4;
 
 // What could not be recorded, until a frame that is stored says so.
 struct Losses {
@@ -72,10 +72,11 @@ struct Core {
   bool start_writer() noexcept;
   bool flush(double wait_s) noexcept;
   void close() noexcept;
-  std::uint64_t memory_now() noexcept;
 
   std::atomic<std::uint64_t> frames{0}, frames_lost{0};
   std::atomic<std::uint32_t> readings{0};
+  // Resident memory at the last flush, for one frame; reading it takes too long for the app's thread.
+  std::atomic<std::uint64_t> memory_seen{0};
 
  private:
   struct List {
@@ -107,10 +108,9 @@ struct Core {
   std::uint64_t flushes_asked_ = 0, flushes_done_ = 0;
   bool last_flush_whole_ = true;
   bool closing_ = false;
+  bool asleep_ = false;  // the writer waits for a message, however long
 
   std::atomic<std::int64_t> last_recorded_ns_;
-  std::atomic<std::int64_t> memory_read_ns_{0};
-  std::atomic<std::uint64_t> memory_seen_{0};
 
   LogFiles files_;  // of the writer's thread, with what follows
   Losses unwritten_;

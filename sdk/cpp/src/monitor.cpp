@@ -119,6 +119,8 @@ void put_tensor(Recording& frame, Role role, std::string_view name, const Tensor
   Buffer& to = frame.message;
   const auto& hook = frame.core->options.redact;
   const bool values = keep_values && !hook && room(frame, tensor_head + name.size() + bytes);
+  // Statistics stand for values that never fit. If only the writer is behind, the app does not spend time on them.
+  const bool behind = keep_values && !values && bytes + frame_bytes < frame.core->options.memory_bytes;
   if (!values && !room(frame, tensor_head + name.size() + statistics_bytes)) return leave_out(frame, LeftOut::memory, role);
   const std::size_t mark = to.open(4);
   put_facts(to, role, name, tensor, op_index);
@@ -127,19 +129,19 @@ void put_tensor(Recording& frame, Role role, std::string_view name, const Tensor
   } else if (values) {
     to.field_bytes(5, tensor.data, bytes);
   } else {
-    if (keep_values) leave_out(frame, LeftOut::memory, role);
-    if (tensor.element != Element::text) put_statistics(to, statistics_of(tensor.data, tensor.element, tensor.count));
+    if (keep_values) leave_out(frame, behind ? LeftOut::behind : LeftOut::memory, role);
+    if (tensor.element != Element::text && !behind) put_statistics(to, statistics_of(tensor.data, tensor.element, tensor.count));
   }
   to.close(mark);
 }
 
 void put_left_out(Recording& frame) {
-  constexpr const char* reasons[] = {"over the memory bound", "the redaction hook failed", "the app gave no values"};
+  constexpr const char* reasons[] = {"over the memory bound", "over the memory bound, because the disk is slow", "the redaction hook failed", "the app gave no values"};
   constexpr const char* roles[] = {"", "raw", "input", "output", "layer", "function_input", "function_output", "postprocessed"};
   for (int reason = 0; reason < detail::left_out_reasons; ++reason) {
     for (int role = 1; role <= 7; ++role) {
       if (!(frame.left_out[reason] >> role & 1)) continue;
-      char text[64];
+      char text[80];
       std::snprintf(text, sizeof text, "%s: %s", roles[role], reasons[reason]);
       if (frame.core->make_room(frame, sizeof text + 8)) frame.message.field_text(10, text);
     }
@@ -150,7 +152,7 @@ void put_left_out(Recording& frame) {
 void release(Recording* frame) {
   if (frame->holders.fetch_sub(1) != 1) return;
   if (frame->core->make_room(*frame, 16)) {
-    if (const auto bytes = frame->core->memory_now()) frame->message.field_varint(6, bytes);
+    if (const auto bytes = frame->core->memory_seen.exchange(0)) frame->message.field_varint(6, bytes);
   }
   put_left_out(*frame);
   const std::shared_ptr<Core> core = std::move(frame->core);

@@ -4,8 +4,10 @@
 
 #if defined(__APPLE__)
 #include <mach/mach.h>
+#include <pthread/qos.h>
 #else
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cstdlib>
 #endif
@@ -20,6 +22,8 @@ std::uint64_t resident_bytes() noexcept {
   const auto done = task_info(mach_task_self(), MACH_TASK_BASIC_INFO, reinterpret_cast<task_info_t>(&facts), &count);
   return done == KERN_SUCCESS ? facts.resident_size : 0;
 }
+
+void give_way() noexcept { pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0); }
 
 #else
 
@@ -36,6 +40,9 @@ std::uint64_t resident_bytes() noexcept {
   const auto pages = std::strtoull(rest, nullptr, 10);
   return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
+
+// Here a nice value is of a thread; 10 is Android's background priority.
+void give_way() noexcept { setpriority(PRIO_PROCESS, 0, 10); }
 
 #endif
 

@@ -93,6 +93,7 @@ void add_exactly(const W* block, std::size_t count, std::uint64_t number, Sums& 
 // Four floats at once, by the vector types that g++ and clang share: SSE2 and NEON without intrinsics.
 typedef float Floats __attribute__((vector_size(16)));
 typedef std::int32_t Bits __attribute__((vector_size(16)));
+typedef double Doubles __attribute__((vector_size(32)));
 
 struct SignTable {
   Bits of[16];
@@ -118,16 +119,19 @@ inline bool add_block(const float* block, std::uint64_t number, Extremes& extrem
   const std::uint64_t signs = h(number);
   Floats sums[4] = {}, signed_sums[4] = {};
   Floats low = extremes.low, high = extremes.high;
-  for (std::size_t part = 0; part < 4; ++part) {
-    for (std::size_t lane = 0; lane < 4; ++lane) {
-      const std::size_t at = 16 * part + 4 * lane;
-      Floats value;
-      std::memcpy(&value, block + at, sizeof value);
-      sums[lane] += value;
-      signed_sums[lane] += reinterpret_cast<Floats>(reinterpret_cast<Bits>(value) ^ sign_table.of[signs >> at & 15]);
-      low = lesser(value, low);
-      high = greater(value, high);
-    }
+  const auto add = [&](std::size_t lane, std::size_t at) {
+    Floats value;
+    std::memcpy(&value, block + at, sizeof value);
+    sums[lane] += value;
+    signed_sums[lane] += reinterpret_cast<Floats>(reinterpret_cast<Bits>(value) ^ sign_table.of[signs >> at & 15]);
+    low = lesser(value, low);
+    high = greater(value, high);
+  };
+  for (std::size_t at = 0; at < block_size; at += 16) {
+    add(0, at);  // written out: a compiler that does not unroll at -O2 keeps the sums in memory otherwise
+    add(1, at + 4);
+    add(2, at + 8);
+    add(3, at + 12);
   }
   const Floats all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   const double total = (static_cast<double>(all[0]) + all[1]) + (static_cast<double>(all[2]) + all[3]);
@@ -135,7 +139,16 @@ inline bool add_block(const float* block, std::uint64_t number, Extremes& extrem
   extremes = {low, high};
   into.sum += total;
   double* const ring = into.ring + turn(number);
-  for (std::size_t i = 0; i < max_projection; ++i) ring[i] += signed_sums[i / 4][i % 4];
+  const auto turned = [&](std::size_t lane) {
+    Doubles sum;
+    std::memcpy(&sum, ring + 4 * lane, sizeof sum);
+    sum += __builtin_convertvector(signed_sums[lane], Doubles);
+    std::memcpy(ring + 4 * lane, &sum, sizeof sum);
+  };
+  turned(0);
+  turned(1);
+  turned(2);
+  turned(3);
   return true;
 }
 
@@ -170,11 +183,17 @@ double squares_fast(const float* block, std::size_t count, float mean) {
   }
   Floats sums[4] = {};
   const Floats center = Floats{} + mean;
-  for (std::size_t i = 0; i < block_size; i += 4) {
+  const auto add = [&](std::size_t lane, std::size_t at) {
     Floats value;
-    std::memcpy(&value, block + i, sizeof value);
+    std::memcpy(&value, block + at, sizeof value);
     value -= center;
-    sums[i / 4 % 4] += value * value;
+    sums[lane] += value * value;
+  };
+  for (std::size_t at = 0; at < block_size; at += 16) {
+    add(0, at);
+    add(1, at + 4);
+    add(2, at + 8);
+    add(3, at + 12);
   }
   const Floats all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   return (static_cast<double>(all[0]) + all[1]) + (static_cast<double>(all[2]) + all[3]);

@@ -94,6 +94,17 @@ def test_more_frames_than_the_memory_holds(app: App, tmp_path: Path) -> None:
     assert int(end["frames_lost_at_end"]) == 299_999 - log.numbers[-1]
 
 
+def test_values_are_left_out_while_the_writer_is_behind(app: App, tmp_path: Path) -> None:
+    out = app.run("frames", tmp_path / "log", 2000, 0, "level=io", "memory=500000")
+    log = read_log(tmp_path / "log")
+    assert len(log.frames) + int(out.split()[-1]) == 2000
+    without = [frame for frame in log.frames if not frame.tensors[0].data]
+    assert without
+    for frame in without:
+        assert "input: over the memory bound, because the disk is slow" in frame.left_out
+        assert not frame.tensors[0].HasField("statistics") and len(frame.tensors[0].shape) == 4
+
+
 def test_an_array_over_the_memory_bound_leaves_its_statistics(app: App, tmp_path: Path) -> None:
     app.run("frames", tmp_path / "log", 3, 1, "level=io", f"memory={50_000}")
     for frame in read_log(tmp_path / "log").frames:
