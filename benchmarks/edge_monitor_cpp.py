@@ -1,4 +1,4 @@
-"""What the C++ edge monitor costs per frame, in the app's own thread, beside a bare copy of the same bytes in one run.
+"""What the C++ edge monitor costs per frame, in the app's own thread, next to a bare copy of the same bytes in one run.
 
     python benchmarks/edge_monitor_cpp.py [--json] [--frames N] [--rounds N] [--compiler g++]
 
@@ -69,7 +69,7 @@ def misses(row: Row) -> list[str]:
         row: Figures of a level.
 
     Returns:
-        What is over its limit.
+        What exceeds its limit.
     """
     limits = {"off": 1.0, "statistics": 60.0}
     limit = limits.get(str(row["level"]), 3 * float(row["copy_us"]))
@@ -84,7 +84,7 @@ def misses(row: Row) -> list[str]:
 
 
 def main() -> int:
-    """Measure all levels; exit code 1 if one is over its limit."""
+    """Measure all levels; exit code 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--frames", type=int, default=1000)

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <deque>
 #include <limits>
+#include <memory>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -266,11 +267,14 @@ void Core::recycle(Recording* one) noexcept {
 
 void* Core::run(void* core) {
   platform::give_way();
-  static_cast<Core*>(core)->write_until_closed();
+  // The writer keeps what it uses, so that an app need not wait for a disk that hangs.
+  const std::unique_ptr<std::shared_ptr<Core>> owner(static_cast<std::shared_ptr<Core>*>(core));
+  (*owner)->write_until_closed();
   return nullptr;
 }
 
-bool Core::start_writer() noexcept {
+bool Core::start_writer(const std::shared_ptr<Core>& core) {
+  auto owner = std::make_unique<std::shared_ptr<Core>>(core);
   // The app's signals stay with the app's threads, and a bound on the size of files is an error here, not a signal.
   sigset_t all, before;
   sigfillset(&all);
@@ -278,10 +282,11 @@ bool Core::start_writer() noexcept {
   if (pthread_attr_init(&attributes) != 0) return false;
   pthread_attr_setstacksize(&attributes, writer_stack);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  has_writer_ = pthread_create(&writer_, &attributes, run, this) == 0;
+  core->has_writer_ = pthread_create(&core->writer_, &attributes, run, owner.get()) == 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_attr_destroy(&attributes);
-  return has_writer_;
+  if (core->has_writer_) owner.release();
+  return core->has_writer_;
 }
 
 void Core::write_until_closed() {
@@ -312,6 +317,9 @@ void Core::write_until_closed() {
   lock.unlock();
   WINDTUNNEL_TRY { files_.close(end()); }
   WINDTUNNEL_CATCH_ALL {}  // no memory: the log ends like that of a killed app
+  lock.lock();
+  closed_ = true;
+  written_.notify_all();
 }
 
 // Writes a chunk, and whatever happens, the thread goes on.
@@ -373,15 +381,18 @@ bool Core::flush(double wait_s) noexcept {
   return written_.wait_for(lock, wait, [&] { return flushes_done_ >= mine; }) && last_flush_whole_;
 }
 
-void Core::close() noexcept {
-  if (!has_writer_ || getpid() != process_) return;  // a forked child has no writer and must not end its parent's log
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return;
-    closing_ = true;
-  }
+bool Core::close(double wait_s) noexcept {
+  if (!has_writer_ || getpid() != process_) return false;  // a forked child has no writer and must not end its parent's log
+  std::unique_lock lock(mutex_);
+  const bool first = !std::exchange(closing_, true);
   work_.notify_one();
-  pthread_join(writer_, nullptr);
+  const auto wait = std::chrono::duration<double>(std::clamp(wait_s, 0.0, 86400.0));
+  const bool done = written_.wait_for(lock, wait, [&] { return closed_; });
+  lock.unlock();
+  if (!first) return done;
+  if (done) pthread_join(writer_, nullptr);
+  else pthread_detach(writer_);
+  return done;
 }
 
 }  // namespace windtunnel::detail

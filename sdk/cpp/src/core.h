@@ -69,9 +69,9 @@ struct Core {
   // Hands a message to the writer.
   void hand_over(Recording* done) noexcept;
 
-  bool start_writer() noexcept;
+  static bool start_writer(const std::shared_ptr<Core>& core);
   bool flush(double wait_s) noexcept;
-  void close() noexcept;
+  bool close(double wait_s) noexcept;
 
   std::atomic<std::uint64_t> frames{0}, frames_lost{0};
   std::atomic<std::uint32_t> readings{0};
@@ -107,7 +107,7 @@ struct Core {
   Losses losses_;  // that no frame says yet
   std::uint64_t flushes_asked_ = 0, flushes_done_ = 0;
   bool last_flush_whole_ = true;
-  bool closing_ = false;
+  bool closing_ = false, closed_ = false;
   bool asleep_ = false;  // the writer waits for a message, however long
 
   std::atomic<std::int64_t> last_recorded_ns_;

@@ -262,7 +262,7 @@ void Frame::end() noexcept {
 Monitor::Monitor(const std::string& folder, const Options& options) noexcept {
   WINDTUNNEL_TRY {
     core_ = std::make_shared<Core>(folder, options);
-    if (!core_->start_writer()) core_ = nullptr;
+    if (!Core::start_writer(core_)) core_ = nullptr;
   }
   WINDTUNNEL_CATCH_ALL { core_ = nullptr; }  // no memory: the app goes on without a log
 }
@@ -316,9 +316,7 @@ Level Monitor::level() const noexcept { return core_ ? static_cast<Level>(core_-
 
 bool Monitor::flush(double wait_s) noexcept { return core_ && core_->flush(wait_s); }
 
-void Monitor::close() noexcept {
-  if (core_) core_->close();
-}
+bool Monitor::close(double wait_s) noexcept { return core_ && core_->close(wait_s); }
 
 std::uint64_t Monitor::frames_lost() const noexcept { return core_ ? core_->frames_lost.load() : 0; }
 

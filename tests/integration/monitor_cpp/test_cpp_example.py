@@ -12,7 +12,7 @@ import pytest
 from support.cpp_monitor import SDK, build, read_log
 from windtunnel.v1 import edge_pb2
 
-EXAMPLE = SDK.parents[1] / "examples" / "monitor_cpp" / "app.cpp"
+EXAMPLE = SDK.parents[1] / "examples" / "edge_monitor_cpp" / "camera_app.cpp"
 
 
 def test_five_lines_instrument_the_example() -> None:

@@ -1,4 +1,4 @@
-"""Killed apps, full disks, bounds, bad folders, two processes: the app goes on, and the log says what is missing."""
+"""Killed apps, full disks, bounds, bad folders: the app continues, and the log reports what is missing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_full_disk_and_then_room(app: App, small_disk: Path) -> None:
             file.write(bytes(512))
     process = app.start("frames", small_disk / "log", 0, 10, "level=statistics", "disk=100000")
     try:
-        while _cpu_ticks(process) < 5:  # frames go on and are lost
+        while _cpu_ticks(process) < 5:  # frames continue and are lost
             assert process.poll() is None
         ballast.unlink()
         flushed = int(next(lines_until(process, 1)))
@@ -88,7 +88,7 @@ def test_more_frames_than_the_memory_holds(app: App, tmp_path: Path) -> None:
     said = [frame for frame in log.frames if frame.frames_lost]
     assert said and list(said[0].left_out) == ["frames: over the memory bound"]
     _gaps_are_said(log.numbers, [frame.frames_lost for frame in log.frames])
-    # The last frames have none after them that could say so: the end of the log does.
+    # The last frames have none after them that could report it: the end of the log does.
     (end,) = log.ends
     assert int(end["frames_recorded"]) == len(log.frames) and int(end["frames_lost"]) == 300_000 - len(log.frames)
     assert int(end["frames_lost_at_end"]) == 299_999 - log.numbers[-1]

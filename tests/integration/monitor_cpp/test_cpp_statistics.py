@@ -1,4 +1,4 @@
-"""Statistics of the C++ monitor beside docs/edge-log.md, written once more with numpy and Python's whole numbers."""
+"""Statistics of the C++ monitor compared with docs/edge-log.md, written once more with numpy."""
 
 from __future__ import annotations
 

@@ -415,11 +415,12 @@ class Monitor {
   void set_level(Level level) noexcept;
   Level level() const noexcept;
 
-  // Hands all ended frames to the operating system; waits for it for at most so many seconds.
-  // Returns false if that took longer or frames were lost since the last flush.
+  // Hands all ended frames to the operating system; waits for it for at most so many seconds. Returns false if that took
+  // longer, or if the last frames could not be written.
   bool flush(double wait_s = 5) noexcept;
-  // Writes what is left and ends the log. Frames that end later are not recorded.
-  void close() noexcept;
+  // Writes what is left and ends the log; waits for it for at most so many seconds. Returns whether it is done. Frames
+  // that end later are not recorded. The destructor does it too.
+  bool close(double wait_s = 5) noexcept;
 
   // Frames that should have been recorded and were not, since the beginning.
   std::uint64_t frames_lost() const noexcept;

@@ -1,5 +1,5 @@
 // A small app that classifies a photo (a PPM file), instrumented with the edge monitor in five lines:
-//     g++ -std=c++17 -O2 -I sdk/cpp/include examples/monitor_cpp/app.cpp sdk/cpp/src/*.cpp -pthread -o app
+//     g++ -std=c++17 -O2 -I sdk/cpp/include examples/edge_monitor_cpp/camera_app.cpp sdk/cpp/src/*.cpp -pthread -o app
 //     ./app photo.ppm && windtunnel log show edge-log
 #include <windtunnel/monitor.h>
 
