@@ -3,3 +3,5 @@
 from typing import Final
 
 SCHEMA: Final = "windtunnel.pipeline/1"
+
+__all__ = ["SCHEMA"]
