@@ -65,6 +65,15 @@ def test_times_notes_and_facts(java: JavaMonitor, tmp_path: Path, arrays: Path) 
     assert facts["os"].startswith("Linux") and facts["device"]
 
 
+def test_the_interpreter_is_asked_for_types(java: JavaMonitor, tmp_path: Path) -> None:
+    java.run(tmp_path / "log", ["frame", "like litert", "close"], level="io")
+    (frame,) = stock_frames(tmp_path / "log")
+    image, scores = frame.tensors
+    assert image.element == edge_pb2.EDGE_ELEMENT_UINT8 and list(image.shape) == [1, 3]
+    assert (image.scale, image.zero_point) == (0.5, -7) and image.data == b"\xff\x00\x01"
+    assert scores.element == edge_pb2.EDGE_ELEMENT_FLOAT32 and list(scores.shape) == [2] and not scores.scale
+
+
 def test_every_nth_frame_and_levels(java: JavaMonitor, tmp_path: Path, arrays: Path) -> None:
     image = array(arrays, IMAGE)
     lines = []

@@ -164,6 +164,10 @@ public final class Script {
             case "level": monitor.setLevel(Level.of(line[1])); break;
             case "frame": frame = monitor.frame(); break;
             case "close": frame.close(); break;
+            case "like litert":
+                frame.input("image", new byte[] {-1, 0, 1}, TensorType.ofTensor(LikeLiteRt.tensor()));
+                frame.output("scores", new float[] {1, 2}, TensorType.ofTensor("nothing"));
+                break;
             case "label": frame.label(Long.parseLong(line[1])); break;
             case "note": frame.note(line[1], line[2]); break;
             case "rate": frame.sampleRate(Double.parseDouble(line[1])); break;

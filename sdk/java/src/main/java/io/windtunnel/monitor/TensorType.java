@@ -31,6 +31,36 @@ public final class TensorType {
     }
 
     /**
+     * The type of a tensor of the interpreter: {@code TensorType.ofTensor(interpreter.getInputTensor(0))}. It is asked by
+     * reflection, so that the monitor does not depend on LiteRT.
+     *
+     * @param tensor an {@code org.tensorflow.lite.Tensor}; of anything else the type says nothing
+     */
+    public static TensorType ofTensor(Object tensor) {
+        try {
+            Element element = Element.valueOf(String.valueOf(ask(tensor, "dataType")));
+            TensorType type = of(element, (int[]) ask(tensor, "shape"));
+            Object quantization = ask(tensor, "quantizationParams");
+            float scale = (Float) ask(quantization, "getScale");
+            return scale == 0 ? type : type.quantized(scale, (Integer) ask(quantization, "getZeroPoint"));
+        } catch (Exception unknown) {
+            return of(null);
+        }
+    }
+
+    /** Calls a method; of a class that is not public, as its interface declares it. */
+    private static Object ask(Object object, String method) throws Exception {
+        for (Class<?> declared : object.getClass().getInterfaces()) {
+            try {
+                return declared.getMethod(method).invoke(object);
+            } catch (NoSuchMethodException other) {
+                continue;
+            }
+        }
+        return object.getClass().getMethod(method).invoke(object);
+    }
+
+    /**
      * The same, quantized.
      *
      * @param scale the real number of one unit
