@@ -126,7 +126,7 @@ async def test_exchanged_channels_are_named(wire: Wire, tmp_path: Path, model: P
     data = await LocalStore(tmp_path / "artifacts").read_bytes(answer.diagnosis.sha256)
     document = json.loads(data)
     jsonschema.validate(document, schemas.load("diagnosis"))
-    assert document["causes"][0]["code"] == cause.code and document["other_recordings"] == []
+    assert document["causes"][0]["code"] == cause.code and "recordings" not in document
 
 
 async def test_a_right_app_is_healthy(wire: Wire, tmp_path: Path, model: Path) -> None:
@@ -140,7 +140,7 @@ async def test_of_several_recordings_the_worst_counts(wire: Wire, tmp_path: Path
     (answer,) = await answers_to(wire, tmp_path, await finished(tmp_path, model, logs))
     assert [one.code for one in answer.causes] == ["preprocessing.channel_order"] and answer.frames == 2 * FRAMES
     document = json.loads(await LocalStore(tmp_path / "artifacts").read_bytes(answer.diagnosis.sha256))
-    assert [one["verdict"] for one in document["other_recordings"]] == ["healthy"]
+    assert [one["verdict"] == "healthy" for one in document["recordings"]] == [True, False]
 
 
 async def test_a_damaged_log_is_diagnosed_and_its_gap_reported(wire: Wire, tmp_path: Path, model: Path) -> None:

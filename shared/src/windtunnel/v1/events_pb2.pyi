@@ -797,7 +797,9 @@ class DeviceRunDiagnosed(_message.Message):
 
     @_builtins.property
     def diagnosis(self) -> _types_pb2.Artifact:
-        """The diagnosis of the worst recording: windtunnel.diagnosis/1 as JSON. Empty: there is none."""
+        """The diagnosis of the worst recording, and all under `recordings` if there are several: windtunnel.diagnosis/1 as
+        JSON. Empty: there is none.
+        """
 
     @_builtins.property
     def gaps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

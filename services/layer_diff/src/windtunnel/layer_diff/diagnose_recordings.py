@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnosis
-from windtunnel.diagnosis.app_diagnosis.diagnose_app import diagnose_app
-from windtunnel.diagnosis.recording import read_recordings
+from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnoses, AppDiagnosis
+from windtunnel.diagnosis.app_diagnosis.diagnose_files import diagnose_files
 from windtunnel.isolation import Pool
-
-PRELOAD: Final = ("windtunnel.layer_diff.diagnose_recordings", "ai_edge_litert.interpreter")
-_WORST_FIRST: Final = ("broken", "degraded", "healthy")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedDiagnoses:
-    """The diagnoses of the recordings of one device run, the worst first."""
-
-    diagnoses: tuple[AppDiagnosis, ...]
-
-    @property
-    def worst(self) -> AppDiagnosis:
-        """The diagnosis that stands for the device run."""
-        return self.diagnoses[0]
-
-    @property
-    def frames(self) -> int:
-        """How many frames were replayed."""
-        return sum(one.frames for one in self.diagnoses)
-
-    def gaps(self) -> tuple[str, ...]:
-        """What the recordings lack, each sentence once."""
-        said = (finding.message for one in self.diagnoses for finding in one.findings if finding.code == _GAP)
-        return tuple(dict.fromkeys(said))
-
-    def to_json(self) -> dict[str, Any]:
-        """The diagnosis of the worst recording as windtunnel.diagnosis/1, with the verdicts of the others."""
-        others = [
-            {"source": one.source, "verdict": one.verdict, "causes": [str(cause.code) for cause in one.causes]}
-            for one in self.diagnoses[1:]
-        ]
-        return {**self.worst.to_json(), "other_recordings": others}
-
 
 _GAP: Final = "recording.gap"
 
 
-async def diagnose_in_child(
-    pool: Pool, model: Path, logs: Path, pipeline: Mapping[str, Any] | None
-) -> RecordedDiagnoses:
+async def diagnose_in_child(pool: Pool, model: Path, logs: Path, pipeline: Mapping[str, Any] | None) -> AppDiagnoses:
     """Diagnoses every recording of an edge log in a child process.
 
     Args:
@@ -68,26 +30,32 @@ async def diagnose_in_child(
         Unsupported: the runtime cannot run the model.
         JobFailed: native code crashed, or ran out of time or memory.
     """
-    return await pool.run(diagnose_recordings, model, logs, pipeline)
+    return await pool.run(diagnose_files, model, (logs,), pipeline)
 
 
-def diagnose_recordings(model: Path, logs: Path, pipeline: Mapping[str, Any] | None) -> RecordedDiagnoses:
-    """Diagnoses every recording of an edge log. Native code runs here: call it as the job of a child process.
+def worst_of(found: AppDiagnoses) -> AppDiagnosis:
+    """The diagnosis that stands for a device run.
 
     Args:
-        model: the .tflite file that the app ran.
-        logs: a folder with the files of the log.
-        pipeline: the content of the run's pipeline.json; None: that of the recording, if it has one.
+        found: of its recordings.
 
     Returns:
-        The diagnoses, the worst first.
+        The one with the most causes of those with the worst verdict.
     """
-    found = [diagnose_app(model, recording, pipeline) for recording in read_recordings(logs)]
-    return RecordedDiagnoses(tuple(sorted(found, key=_rank)))
+    return max((one for one in found.recordings if one.verdict == found.verdict), key=lambda one: len(one.causes))
 
 
-def _rank(found: AppDiagnosis) -> int:
-    return _WORST_FIRST.index(found.verdict)
+def gaps_of(found: AppDiagnoses) -> tuple[str, ...]:
+    """What the recordings lack.
+
+    Args:
+        found: of the recordings.
+
+    Returns:
+        Each sentence once.
+    """
+    said = (finding.message for one in found.recordings for finding in one.findings if finding.code == _GAP)
+    return tuple(dict.fromkeys(said))
 
 
 def log_names(shas: Sequence[str], pulled: Mapping[str, str]) -> list[str]:

@@ -14,6 +14,7 @@ import grpc
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
 from windtunnel.datacheck.classifier_scores import Scores
+from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnoses
 from windtunnel.diagnosis.comparison.survive_crashes import compare_safely
 from windtunnel.diagnosis.findings.comparison import Comparison
 from windtunnel.diagnosis.findings.output_diff import Accuracy
@@ -21,7 +22,7 @@ from windtunnel.diagnosis.kernels.planned_processors import planned_kernels, wit
 from windtunnel.enum_words import APP_VERDICT
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
-from windtunnel.layer_diff.diagnose_recordings import RecordedDiagnoses, diagnose_in_child, log_names
+from windtunnel.layer_diff.diagnose_recordings import diagnose_in_child, gaps_of, log_names, worst_of
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import Plan
 from windtunnel.plan.plan_messages import task_from_proto
@@ -261,9 +262,9 @@ def _compact_json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _diagnosed(found: RecordedDiagnoses, diagnosis: ArtifactRef) -> events_pb2.DeviceRunDiagnosed:
+def _diagnosed(found: AppDiagnoses, diagnosis: ArtifactRef) -> events_pb2.DeviceRunDiagnosed:
     return events_pb2.DeviceRunDiagnosed(
-        verdict=APP_VERDICT.number(found.worst.verdict),
+        verdict=APP_VERDICT.number(found.verdict),
         causes=[
             events_pb2.AppCause(
                 code=str(cause.code),
@@ -273,11 +274,11 @@ def _diagnosed(found: RecordedDiagnoses, diagnosis: ArtifactRef) -> events_pb2.D
                 verified=cause.verified,
                 words=[cut_text(text) for text in cause.words()],
             )
-            for cause in found.worst.causes[:_MOST_CAUSES]
+            for cause in worst_of(found).causes[:_MOST_CAUSES]
         ],
         diagnosis=artifact_to_proto(diagnosis, MEDIA_TYPE),
-        frames=found.frames,
-        gaps=[cut_text(text) for text in found.gaps()[:_MOST_GAPS]],
+        frames=sum(one.frames for one in found.recordings),
+        gaps=[cut_text(text) for text in gaps_of(found)[:_MOST_GAPS]],
     )
 
 
