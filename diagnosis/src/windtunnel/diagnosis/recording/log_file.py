@@ -72,6 +72,9 @@ def read_log_file(path: Path) -> LogFile:
 
 
 def _damage(skipped: list[Skipped], *, closed: bool) -> list[str]:
+    if len(skipped) == 1 and skipped[0].damage is Damage.MAGIC and not skipped[0].offset and not closed:
+        # Nothing of it is a log.
+        return [Damage.MAGIC.value]
     said = [f"{_where(one)} could not be read: {one.damage.value}" for one in skipped if one.damage is not Damage.CUT]
     if len(said) > _SHOWN:
         kinds = Counter(one.damage.value for one in skipped if one.damage is not Damage.CUT)

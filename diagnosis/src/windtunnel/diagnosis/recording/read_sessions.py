@@ -94,7 +94,7 @@ def _take_in(sessions: dict[str, _Session], file: Path, shown: str, log: LogFile
     if named:
         session.numbers.append(int(named["number"]))
     session.gaps.extend(f"{shown}: {text}" for text in log.damage)
-    if not metadata:
+    if not metadata and log.messages:
         session.gaps.append(f"{shown}: its record {_DEVICE_RECORD!r} is missing: device and app are not known")
     count = len(session.frames) + len(session.readings)
     _read_messages(session, shown, log, values=values)

@@ -66,7 +66,7 @@ def log_names(shas: Sequence[str], pulled: Mapping[str, str]) -> list[str]:
         pulled: SHA-256 of what was pulled, by path on the device.
 
     Returns:
-        A name for each, no two alike.
+        Different names, one for each.
     """
     names = {sha256: path.rpartition("/")[2] for path, sha256 in pulled.items()}
     found: list[str] = []
