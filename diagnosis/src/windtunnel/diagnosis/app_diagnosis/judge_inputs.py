@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.app_diagnosis.replay_app import fed_rows, paired, real_rows
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.playback.explain_inputs import explain_inputs, reference_inputs
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, Rows
@@ -66,7 +67,9 @@ def judge_inputs(facts: ModelFacts, recording: EdgeRecording, pipeline: Pipeline
     if broken:
         return InputJudgment(reference={tensor.name: shaped}, nrmse={tensor.name: None}, non_finite=broken)
     rows = real_rows(fed[tensor.name], tensor)
-    explanation = explain_inputs(pipeline, raw, rows, reference, recording.sample_rate_hz, _step(tensor))
+    explanation = explain_inputs(
+        pipeline, raw, rows, reference, recording.sample_rate_hz, _step(tensor), _limits(tensor)
+    )
     return InputJudgment(
         causes=_causes(explanation),
         excluded=tuple(Exclusion("preprocessing", note, "input_note") for note in explanation.notes),
@@ -88,6 +91,17 @@ def _is_broken(row: NDArray[Any]) -> bool:
 
 def _step(tensor: TensorFacts) -> float:
     return 0.0 if tensor.quantization is None or not tensor.quantization.scales else tensor.quantization.scales[0]
+
+
+def _limits(tensor: TensorFacts) -> tuple[float, float] | None:
+    """Between which a quantized input can represent numbers; None: it is not quantized."""
+    if (
+        tensor.quantization is None
+        or len(tensor.quantization.scales) != 1
+        or not tensor.dtype.startswith(("int", "uint"))
+    ):
+        return None
+    return representable(tensor.quantization, tensor.dtype)
 
 
 def _causes(explanation: Explanation) -> tuple[Cause, ...]:

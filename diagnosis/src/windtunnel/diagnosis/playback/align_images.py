@@ -15,12 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.playback.channel_fits import Moments, moments
-from windtunnel.diagnosis.playback.framing import ORIENTATIONS, Framing, Geometry, Orientation, framings
+from windtunnel.diagnosis.playback.framing import (
+    ORIENTATIONS,
+    Framing,
+    Geometry,
+    Orientation,
+    framings,
+    moved_framings,
+)
 from windtunnel.diagnosis.playback.resampling import SAMPLERS, Span, span_taps, weighted
 from windtunnel.diagnosis.thresholds.playback_thresholds import (
     ALIGNED_BETTER,
     ALIGNED_SIDE,
     ALIGNED_SOURCE,
+    ALIGNED_WELL,
     FRAMES_POLISHED,
     TURNED_BETTER,
 )
@@ -56,6 +64,8 @@ def align(raw: Images, fed: Images, own: Geometry) -> list[Alignment]:
     """
     small = _Small(raw, fed, own)
     tried = [small.best(framing) for framing in framings(own.framing)]
+    if min(one.unexplained for one in tried) > ALIGNED_WELL:
+        tried += [small.best(framing) for framing in moved_framings()]
     best = sorted(tried[1:], key=lambda one: one.unexplained)[:3]
     refined = [small.refined(one) for one in (tried[0], *best[:1])]
     others = sorted([*best, *(one for one in refined if one is not None)], key=lambda one: one.unexplained)

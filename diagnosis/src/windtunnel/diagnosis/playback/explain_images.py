@@ -40,6 +40,7 @@ from windtunnel.diagnosis.playback.synthesis.table import Table
 from windtunnel.diagnosis.thresholds.playback_thresholds import (
     EXPLAINED_RATIO,
     HOPELESS_TIMES,
+    INSIDE_LEAST,
     PIXELS_JUDGED,
     ROUNDING_MISFIT,
 )
@@ -216,13 +217,19 @@ def is_alike(first: Sampler, second: Sampler) -> bool:
     return first == second or (first.alike != "" and first.alike == second.alike)
 
 
-def frames_of(raw: Sequence[NDArray[Any]], fed: Sequence[NDArray[Any]], reference: Sequence[NDArray[Any]]) -> Frames:
+def frames_of(
+    raw: Sequence[NDArray[Any]],
+    fed: Sequence[NDArray[Any]],
+    reference: Sequence[NDArray[Any]],
+    limits: tuple[float, float] | None = None,
+) -> Frames:
     """The frames to explain.
 
     Args:
         raw: raw images (H, W, 3).
         fed: what the app fed, (h, w, 3) real numbers.
         reference: what the pipeline feeds, in the same order.
+        limits: between which the input can represent numbers; None: it is not quantized.
 
     Returns:
         The frames.
@@ -230,7 +237,19 @@ def frames_of(raw: Sequence[NDArray[Any]], fed: Sequence[NDArray[Any]], referenc
     values = [np.asarray(one, np.float64) for one in fed]
     # Misfits are errors of what the app fed, in its own unit.
     span = float(np.ptp(np.stack(values))) or float(np.ptp(np.stack(list(reference)))) or 1.0
-    count = values[0].shape[0] * values[0].shape[1]
-    few = max(1, PIXELS_JUDGED // len(values))
-    picked = np.arange(count) if count <= few else np.random.default_rng(0).choice(count, few, replace=False)
-    return Frames(raw, values, span, picked)
+    return Frames(raw, values, span, _picked(values, limits))
+
+
+def _picked(fed: Sequence[NDArray[np.float64]], limits: tuple[float, float] | None) -> list[NDArray[np.intp]]:
+    """Pixels by which values are judged: at random, without those that a quantized input clips."""
+    draw, few = np.random.default_rng(0), max(1, PIXELS_JUDGED // len(fed))
+    rows = [one.reshape(-1, 3) for one in fed]
+    everywhere: list[NDArray[np.bool_]] = [np.ones(len(one), np.bool_) for one in rows]
+    inside = everywhere
+    if limits is not None:
+        slack = (limits[1] - limits[0]) / 512
+        inside = [np.all((one > limits[0] + slack) & (one < limits[1] - slack), axis=1) for one in rows]
+        if sum(one.sum() for one in inside) < INSIDE_LEAST * sum(map(len, rows)):
+            inside = everywhere
+    found = [np.flatnonzero(one) for one in inside]
+    return [one if len(one) <= few else draw.choice(one, few, replace=False) for one in found]

@@ -39,6 +39,7 @@ def explain_inputs(
     reference: Sequence[NDArray[Any]],
     sample_rate_hz: float | None = None,
     step: float = 0.0,
+    limits: tuple[float, float] | None = None,
 ) -> Explanation:
     """Explains how what an app fed differs from what its pipeline feeds.
 
@@ -49,6 +50,7 @@ def explain_inputs(
         reference: what the pipeline feeds, an array per frame.
         sample_rate_hz: of audio; None: no audio.
         step: of the input's quantization; 0: it is not quantized.
+        limits: between which the input can represent numbers; None: it is not quantized.
 
     Returns:
         The explanation.
@@ -58,6 +60,6 @@ def explain_inputs(
         return Explanation((), None, float("inf"), len(fed))
     given = np.stack([one.ravel() for one in fed]).reshape(wanted.shape)
     if np.asarray(raw[0]).ndim == 3 and np.asarray(raw[0]).shape[-1] == 3:
-        return explain_image_inputs(pipeline, [np.asarray(one) for one in raw], given, wanted, step)
+        return explain_image_inputs(pipeline, [np.asarray(one) for one in raw], given, wanted, step, limits)
     before = nrmse_of(wanted, given)
     return Explanation((), before, before or 0.0, len(fed))

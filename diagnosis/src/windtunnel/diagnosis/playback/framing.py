@@ -149,10 +149,12 @@ class Framing:
 
 
 def _letterbox(height: int, width: int, size: tuple[int, int], pad: tuple[float, ...], *, centered: bool) -> Window:
+    # As tf.image.resize_with_pad: the gap is that of the size before it is cut to whole pixels.
     fit = max(height / size[0], width / size[1])
-    tall, wide = max(1, int(height / fit + 1e-4)), max(1, int(width / fit + 1e-4))
-    top = (size[0] - tall) // 2 if centered else 0
-    left = (size[1] - wide) // 2 if centered else 0
+    fitted = height / fit + 1e-4, width / fit + 1e-4
+    tall, wide = max(1, int(fitted[0])), max(1, int(fitted[1]))
+    top = int(max(0.0, (size[0] - fitted[0]) / 2 + 1e-4)) if centered else 0
+    left = int(max(0.0, (size[1] - fitted[1]) / 2 + 1e-4)) if centered else 0
     into = (top / size[0], left / size[1], tall / size[0], wide / size[1])
     return Window(into=into, pad=pad)
 
@@ -256,3 +258,14 @@ def framings(own: Framing) -> tuple[Framing, ...]:
     others += [Framing("center", zoom) for zoom in zooms]
     others += [Framing("squash", zoom) for zoom in zooms]
     return (own, *(one for one in others if one != own))
+
+
+def moved_framings() -> tuple[Framing, ...]:
+    """Smaller windows at the edges and corners of the whole image and of its center: starts for a search."""
+    places = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
+    found = []
+    for zoom in (0.9, 0.8, 0.7, 0.6, 0.5):
+        room = (1 - zoom) / 2
+        for down, right in places:
+            found += [Framing(name, zoom, (down * room, right * room)) for name in ("squash", "center")]
+    return tuple(found)

@@ -88,18 +88,18 @@ class Frames:
         raw: (H, W, 3) each.
         fed: (h, w, 3) each, real numbers.
         width: of the range of what the app fed.
-        picked: indices of the pixels (of h * w) by which values are judged.
+        picked: of each frame, indices of the pixels (of h * w) by which values are judged.
     """
 
     raw: Sequence[NDArray[Any]]
     fed: Sequence[NDArray[np.float64]]
     width: float
-    picked: NDArray[np.intp]
+    picked: Sequence[NDArray[np.intp]]
 
     def values(self) -> Iterator[NDArray[np.float64]]:
         """The picked values of each frame, (pixels, 3)."""
-        for one in self.fed:
-            yield one.reshape(-1, 3)[self.picked]
+        for one, picked in zip(self.fed, self.picked, strict=True):
+            yield one.reshape(-1, 3)[picked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,10 @@ def pixels_of(frames: Frames, geometry: Geometry, orientations: Sequence[Orienta
     Returns:
         The picked pixels of each, (pixels, 3).
     """
-    pairs = zip(frames.raw, orientations, strict=True)
-    return [geometry.of(image, turned).reshape(-1, 3)[frames.picked] for image, turned in pairs]
+    return [
+        geometry.of(image, turned).reshape(-1, 3)[picked]
+        for image, turned, picked in zip(frames.raw, orientations, frames.picked, strict=True)
+    ]
 
 
 def sums_of(pixels: Sequence[Pixels], frames: Frames, colors: ColorMap) -> Moments:

@@ -37,6 +37,7 @@ def explain_image_inputs(
     fed: NDArray[np.float64],
     reference: NDArray[np.float64],
     step: float = 0.0,
+    limits: tuple[float, float] | None = None,
 ) -> Explanation:
     """Explains how what an app fed differs from what its pipeline feeds.
 
@@ -46,6 +47,7 @@ def explain_image_inputs(
         fed: what the app fed, (N, ...) real numbers, as many values a frame as the reference, in any shape.
         reference: what the pipeline feeds, (N, h, w, 3) or (N, 3, h, w).
         step: of the input's quantization; 0: it is not quantized.
+        limits: between which the input can represent numbers; None: it is not quantized.
 
     Returns:
         The explanation.
@@ -63,7 +65,7 @@ def explain_image_inputs(
     raws = [raw[index] for index in picked]
     straight, other = (_as_images(fed[picked], size, planar=one) for one in (planar, not planar))
     memory = _is_other_memory(raws, straight, other, geometry)
-    frames = frames_of(raws, list(other if memory else straight), list(images[picked]))
+    frames = frames_of(raws, list(other if memory else straight), list(images[picked]), limits)
     from_yuv = any(one.op == "yuv_to_rgb" for one in pipeline.steps)
     search = ImageSearch(frames, geometry, own, memory=memory, from_yuv=from_yuv, step=step)
     if before is not None and before <= search.floor:

@@ -71,6 +71,16 @@ ALIGNED_SOURCE: Annotated[
     Threshold("pixels", "Raw images of this side are used for that.", "chosen", "Leaves room for windows of 40 %."),
 ] = 160
 
+ALIGNED_WELL: Annotated[
+    float,
+    Threshold(
+        "share of variance",
+        "If every common framing leaves more, windows at edges and corners are tried too.",
+        "chosen",
+        "A right framing leaves below 0.02 on small copies; other colors are explained by the map between channels.",
+    ),
+] = 0.04
+
 ALIGNED_BETTER: Annotated[
     float,
     Threshold(
@@ -95,6 +105,16 @@ FRAMES_POLISHED: Annotated[
     int,
     Threshold("frames", "A window is found to the pixel on this many frames.", "chosen", "Bounds the time."),
 ] = 3
+
+INSIDE_LEAST: Annotated[
+    float,
+    Threshold(
+        "share of pixels",
+        "If a quantized input clips more than the rest, all pixels are judged.",
+        "chosen",
+        "A few hundred pixels decide a line; fewer are left only where nothing is left.",
+    ),
+] = 0.02
 
 HOPELESS_TIMES: Annotated[
     float,
