@@ -98,7 +98,7 @@ class Answers:
             count: how many samples there are.
 
         Returns:
-            None where it is not known; that of the original also where an output has no counterpart.
+            None if it is not known; that of the original also if an output has no counterpart.
         """
         if self._task_sums is None:
             return None, None
