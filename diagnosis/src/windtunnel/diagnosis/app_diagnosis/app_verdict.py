@@ -9,7 +9,7 @@ from windtunnel.diagnosis.app_diagnosis.app_result import AppFigures
 from windtunnel.diagnosis.app_diagnosis.judge_inputs import InputJudgment
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.comparison import Verdict
-from windtunnel.diagnosis.thresholds.app_thresholds import BROKEN_AGREEMENT, BROKEN_OUTPUT
+from windtunnel.diagnosis.thresholds.apps.app_thresholds import BROKEN_AGREEMENT, BROKEN_OUTPUT
 from windtunnel.plain_text import figure
 
 

@@ -29,7 +29,7 @@ from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.playback.explain_inputs import reference_inputs
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, Rows
-from windtunnel.diagnosis.thresholds.app_thresholds import FRAMES_REPLAYED
+from windtunnel.diagnosis.thresholds.apps.app_thresholds import FRAMES_REPLAYED
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Pipeline
 from windtunnel.tflite import ModelFacts, read_model

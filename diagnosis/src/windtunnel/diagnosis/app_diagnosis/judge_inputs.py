@@ -15,8 +15,8 @@ from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.playback.explain_inputs import explain_inputs, reference_inputs
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, Rows
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import UNEXPLAINED
 from windtunnel.diagnosis.thresholds.confidences import PARTLY_REPLAYED_INPUT, REPLAYED_INPUT
-from windtunnel.diagnosis.thresholds.playback_thresholds import UNEXPLAINED
 from windtunnel.pipeline import Pipeline
 from windtunnel.tflite import ModelFacts, TensorFacts
 

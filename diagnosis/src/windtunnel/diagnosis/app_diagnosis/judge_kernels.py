@@ -17,7 +17,7 @@ from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.kernels.output_checks import output_causes
 from windtunnel.diagnosis.numerics.layer_sums import LayerSums
 from windtunnel.diagnosis.recording.edge_recording import Rows
-from windtunnel.diagnosis.thresholds.app_thresholds import (
+from windtunnel.diagnosis.thresholds.apps.app_thresholds import (
     DEVICE_FLOOR,
     DEVICE_FLOOR_ACCELERATED,
     DEVICE_TIMES,

@@ -24,7 +24,7 @@ from windtunnel.diagnosis.playback.framing import (
     moved_framings,
 )
 from windtunnel.diagnosis.playback.resampling import SAMPLERS, Span, span_taps, weighted
-from windtunnel.diagnosis.thresholds.playback_thresholds import (
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
     ALIGNED_BETTER,
     ALIGNED_SIDE,
     ALIGNED_SOURCE,

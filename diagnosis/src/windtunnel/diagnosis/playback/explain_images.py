@@ -37,7 +37,7 @@ from windtunnel.diagnosis.playback.image_hypotheses import (
 from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler
 from windtunnel.diagnosis.playback.roundings import EXACT, roundings_for
 from windtunnel.diagnosis.playback.synthesis.table import Table
-from windtunnel.diagnosis.thresholds.playback_thresholds import (
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
     EXPLAINED_RATIO,
     HOPELESS_TIMES,
     INSIDE_LEAST,

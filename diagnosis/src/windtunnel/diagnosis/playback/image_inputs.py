@@ -17,7 +17,7 @@ from windtunnel.diagnosis.playback.framing import GEOMETRY, Geometry, geometry_o
 from windtunnel.diagnosis.playback.image_hypotheses import Judged, OwnValues, Range
 from windtunnel.diagnosis.playback.image_words import finding_of
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
-from windtunnel.diagnosis.thresholds.playback_thresholds import (
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
     FRAMES_EXPLAINED,
     MEMORY_BETTER,
     MEMORY_DOUBTFUL,

@@ -52,6 +52,6 @@ def thresholds_of(module: types.ModuleType) -> Iterator[tuple[str, Any, Threshol
 
 def threshold_modules() -> Iterator[types.ModuleType]:
     """The modules that define thresholds, in the order of their names."""
-    for found in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if found.name != "threshold":
-            yield importlib.import_module(f"{__package__}.{found.name}")
+    for found in pkgutil.walk_packages([str(Path(__file__).parent)], f"{__package__}."):
+        if not found.ispkg and found.name != __name__:
+            yield importlib.import_module(found.name)

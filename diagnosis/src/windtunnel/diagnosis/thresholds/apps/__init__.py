@@ -1,0 +1,1 @@
+"""What decides about apps: their inputs, kernels, times and outputs."""
