@@ -11,7 +11,7 @@ from windtunnel.datacheck.findings import Finding
 from windtunnel.pipeline.ground_truth import GroundTruth
 from windtunnel.tasks.metrics import detection
 from windtunnel.tasks.metrics.detection import Found, Truth
-from windtunnel.tasks.object_findings import object_findings
+from windtunnel.tasks.scorers.object_findings import object_findings
 from windtunnel.tasks.scorers.scorer import Outputs, Rows, Scored, class_name
 
 
