@@ -44,9 +44,10 @@ def _figure4(rows: list[dict[str, Any]]) -> str:
     for name, figures in _PAPER.items():
         table.append([f"{name} (the paper)", *(f"{figure:.2f}" for figure in figures), ""])
     for row in rows:
-        named = sum(row[bug]["right"] for bug in ("base", *_BUGS))
+        right = [row[bug]["right"] for bug in ("base", *_BUGS)]
+        named = "not run" if None in right else f"{sum(right)} of {len(right)}"
         figures_here = [f"{row[bug]['accuracy']:.2f}" for bug in ("base", *_BUGS)]
-        table.append([f"{row['model']} {row['form']}", *figures_here, f"{named} of {1 + len(_BUGS)}"])
+        table.append([f"{row['model']} {row['form']}", *figures_here, named])
     return (
         f"## Figure 4: accuracy under each preprocessing bug\n\n{_table(table)}\n\n"
         "*Causes named*: `windtunnel diagnose` names exactly the planted bug, and nothing for the right app. The "

@@ -52,6 +52,7 @@ def main(description: str | None) -> int:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--photos", type=int, default=120)
+    parser.add_argument("--no-causes", action="store_true", help="figure4: accuracy alone, which takes seconds")
     parser.add_argument("--layered", default=",".join(_LAYERED), help="models of table3, of keras.applications")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
@@ -73,7 +74,7 @@ def figure4(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Accuracy of each model with a right app and under each bug, and the causes named.
 
     Args:
-        arguments: `photos`: how many.
+        arguments: `photos`: how many; `no_causes`.
 
     Returns:
         For each model and form its accuracy and causes by bug.
@@ -85,21 +86,25 @@ def figure4(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             labels = np.arange(arguments.photos) % len(CLASSES)
             raw = photos(labels.tolist(), 4711, _SIZES)
             row: dict[str, Any] = {"model": name, "form": form, "photos": len(labels)}
-            row["base"] = _under(model, path, raw, labels, None)
+            row["base"] = _under(model, path, raw, labels, None, arguments.no_causes)
             for bug, faults in BUGS.items():
                 fault = next(one for one in faults if FAULTS[one].fits(model, form))
-                row[bug] = _under(model, path, raw, labels, fault)
+                row[bug] = _under(model, path, raw, labels, fault, arguments.no_causes)
             rows.append(row)
     return rows
 
 
-def _under(model: ImageModel, path: Path, raw: list[Any], labels: Any, fault: str | None) -> dict[str, Any]:
+def _under(
+    model: ImageModel, path: Path, raw: list[Any], labels: Any, fault: str | None, no_causes: bool
+) -> dict[str, Any]:
     app = right_app(model, libraries(model)[0])
     if fault:
         app = FAULTS[fault].change(app, model, np.random.default_rng(0))
     fed = prepared(app, model, raw, 0, input_type(path))
     out = next(iter(run(path, fed).outputs.values()))
     accuracy = float((out.reshape(len(out), -1).argmax(axis=1) == labels).mean())
+    if no_causes:
+        return {"fault": fault, "accuracy": accuracy, "named": None, "right": None}
     with tempfile.TemporaryDirectory() as folder:
         some = slice(0, _DIAGNOSED)
         arrays = {f"raw/{at}": one for at, one in enumerate(raw[some])}
