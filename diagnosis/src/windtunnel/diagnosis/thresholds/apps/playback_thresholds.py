@@ -145,3 +145,73 @@ MEMORY_BETTER: Annotated[
         "Not measured.",
     ),
 ] = 0.6
+
+AUDIO_MISFIT: Annotated[
+    float,
+    Threshold(
+        "nRMSE of an input",
+        "Below it, what an app makes of audio is right.",
+        "measured",
+        "Front ends in float32 (SciPy, NumPy) leave up to 3e-6, a window of the wrong symmetry 4e-4 and more.",
+    ),
+] = 5e-5
+
+AUDIO_NOISE_TIMES: Annotated[
+    float,
+    Threshold(
+        "multiples",
+        "The same, as multiples of what noise of 1e-7 of the waveform changes: logarithms of silence follow it.",
+        "chosen",
+        "Rounding in float32 grows with the logarithm of the length of an FFT.",
+    ),
+] = 4.0
+
+AUDIO_VALUES_JUDGED: Annotated[
+    int,
+    Threshold("values", "Audio is judged on as many frames as have this many values.", "chosen", "Bounds the time."),
+] = 60_000
+
+CHAIN_BEAM: Annotated[
+    int,
+    Threshold(
+        "combinations",
+        "This many of the most promising changes are combined with another one.",
+        "chosen",
+        "Bounds the time of the search.",
+    ),
+] = 8
+
+CHAIN_DEPTH: Annotated[
+    int,
+    Threshold(
+        "changes",
+        "At most this many steps of a pipeline are changed together; ranges, memory order and rounding come on top.",
+        "chosen",
+        "Bounds the time of the search.",
+    ),
+] = 3
+
+CHAIN_EVALUATIONS: Annotated[
+    int,
+    Threshold("combinations", "At most this many are played back.", "chosen", "Bounds the time of the search."),
+] = 1200
+
+CHAIN_NEAR: Annotated[
+    float,
+    Threshold(
+        "nRMSE of an input",
+        "Below it, the search ends if another change brings no better explanation.",
+        "chosen",
+        "Rounding of values leaves this much; a further change would show.",
+    ),
+] = 5e-3
+
+AUDIO_STEPS: Annotated[
+    float,
+    Threshold(
+        "quantization steps",
+        "An RMSE of fewer steps of a quantized input is right.",
+        "derived",
+        "Quantization is played back: values that lie between two steps may fall to either; truncation leaves 0.5.",
+    ),
+] = 0.3
