@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.playback.explain_inputs import explain_inputs, reference_inputs
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
+from windtunnel.diagnosis.playback.synthesis.grid import EVERY, Grid
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, Rows
 from windtunnel.diagnosis.thresholds.apps.playback_thresholds import UNEXPLAINED
 from windtunnel.diagnosis.thresholds.confidences import PARTLY_REPLAYED_INPUT, REPLAYED_INPUT
+from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import Pipeline
 from windtunnel.tflite import ModelFacts, TensorFacts
 
@@ -60,22 +62,56 @@ def judge_inputs(facts: ModelFacts, recording: EdgeRecording, pipeline: Pipeline
     broken = _non_finite(fed)
     if pipeline is None or not recording.raw or not recording.inputs:
         return InputJudgment(non_finite=broken)
-    tensor = facts.inputs[0]
-    raw = next(iter(recording.raw.values()))
+    total = InputJudgment(non_finite=broken)
+    for tensor in facts.inputs:
+        own = _own_pipeline(pipeline, tensor, facts)
+        if own is not None:
+            total = _with(total, tensor, fed.get(tensor.name), own, _raw_of(recording, tensor, facts), recording)
+    return total
+
+
+def _own_pipeline(pipeline: Pipeline, tensor: TensorFacts, facts: ModelFacts) -> Pipeline | None:
+    """The steps of one input; None: the pipeline has none for it."""
+    if not pipeline.inputs:
+        return pipeline if tensor is facts.inputs[0] else None
+    name = next((one for one in _names(tensor, facts) if one in pipeline.inputs), None)
+    return None if name is None else Pipeline(pipeline.inputs[name], task=pipeline.task)
+
+
+def _names(tensor: TensorFacts, facts: ModelFacts) -> tuple[str, ...]:
+    return tuple(filter(None, (tensor.name, facts.input_name(tensor), bare_name(tensor.name))))
+
+
+def _raw_of(recording: EdgeRecording, tensor: TensorFacts, facts: ModelFacts) -> Rows | None:
+    """The raw samples of one input: by its name, or the only ones."""
+    named = next((recording.raw[one] for one in _names(tensor, facts) if one in recording.raw), None)
+    return next(iter(recording.raw.values())) if named is None and len(recording.raw) == 1 else named
+
+
+def _with(
+    total: InputJudgment,
+    tensor: TensorFacts,
+    fed: Rows | None,
+    pipeline: Pipeline,
+    raw: Rows | None,
+    recording: EdgeRecording,
+) -> InputJudgment:
+    """The judgment with one more input."""
+    if raw is None:
+        return total
     reference = reference_inputs(pipeline, raw, recording.sample_rate_hz)
-    shaped = fed_rows(reference, tensor)
-    if broken:
-        return InputJudgment(reference={tensor.name: shaped}, nrmse={tensor.name: None}, non_finite=broken)
-    rows = real_rows(fed[tensor.name], tensor)
-    explanation = explain_inputs(
-        pipeline, raw, rows, reference, recording.sample_rate_hz, _step(tensor), _limits(tensor)
-    )
-    return InputJudgment(
-        causes=_causes(explanation),
-        excluded=tuple(Exclusion("preprocessing", note, "input_note") for note in explanation.notes),
-        reference={tensor.name: shaped},
-        nrmse={tensor.name: explanation.before},
-        unexplained=_unexplained(explanation),
+    shaped = {**total.reference, tensor.name: fed_rows(reference, tensor)}
+    if total.non_finite or fed is None:
+        return replace(total, reference=shaped, nrmse={**total.nrmse, tensor.name: None})
+    rows = real_rows(fed, tensor)
+    explanation = explain_inputs(pipeline, raw, rows, reference, recording.sample_rate_hz, _grid(tensor))
+    return replace(
+        total,
+        causes=(*total.causes, *_causes(explanation)),
+        excluded=(*total.excluded, *(Exclusion("preprocessing", note, "input_note") for note in explanation.notes)),
+        reference=shaped,
+        nrmse={**total.nrmse, tensor.name: explanation.before},
+        unexplained=(*total.unexplained, *_unexplained(explanation)),
     )
 
 
@@ -89,19 +125,13 @@ def _is_broken(row: NDArray[Any]) -> bool:
     return row.dtype.kind == "f" and not np.isfinite(row).all()
 
 
-def _step(tensor: TensorFacts) -> float:
-    return 0.0 if tensor.quantization is None or not tensor.quantization.scales else tensor.quantization.scales[0]
-
-
-def _limits(tensor: TensorFacts) -> tuple[float, float] | None:
-    """Between which a quantized input can represent numbers; None: it is not quantized."""
-    if (
-        tensor.quantization is None
-        or len(tensor.quantization.scales) != 1
-        or not tensor.dtype.startswith(("int", "uint"))
-    ):
-        return None
-    return representable(tensor.quantization, tensor.dtype)
+def _grid(tensor: TensorFacts) -> Grid:
+    """The real numbers that an input holds."""
+    quantization = tensor.quantization
+    if quantization is None or len(quantization.scales) != 1 or not tensor.dtype.startswith(("int", "uint")):
+        return EVERY
+    low, high = representable(quantization, tensor.dtype)
+    return Grid(float(quantization.scales[0]), low, high, int(quantization.zero_points[0]))
 
 
 def _causes(explanation: Explanation) -> tuple[Cause, ...]:

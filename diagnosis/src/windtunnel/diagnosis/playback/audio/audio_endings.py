@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.playback.synthesis.chain_search import Difference, Ending
+from windtunnel.diagnosis.playback.synthesis.grid import Grid
 from windtunnel.pipeline import Values
 
 Floats = NDArray[np.float64]
@@ -21,65 +22,6 @@ _TINY: Final = 1e-12
 _LEAST_INSIDE: Final = 20
 _FINE: Final = "values as the steps give them"
 _STEADY: Final = "all samples are scaled in the same way"
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The real numbers that a quantized input holds: multiples of `step` from `low` to `high`; step 0: all.
-
-    `zero_point`: the integer that stands for 0.
-    """
-
-    step: float = 0.0
-    low: float = -np.inf
-    high: float = np.inf
-    zero_point: int = 0
-
-    def of(self, values: Floats) -> Floats:
-        """Values as they are stored, rounded to the nearest.
-
-        Args:
-            values: real numbers.
-
-        Returns:
-            Real numbers on the grid.
-        """
-        return values if not self.step else np.clip(np.rint(values / self.step) * self.step, self.low, self.high)
-
-    def truncated(self, values: Floats) -> Floats:
-        """Values whose stored integers are truncated toward zero.
-
-        Args:
-            values: real numbers.
-
-        Returns:
-            Real numbers, of which `of` keeps the integers.
-        """
-        return np.asarray((np.trunc(values / self.step + self.zero_point) - self.zero_point) * self.step)
-
-    def wrapped(self, values: Floats) -> Floats:
-        """Values whose stored integers overflow instead of being clipped.
-
-        Args:
-            values: real numbers.
-
-        Returns:
-            Real numbers, of which `of` keeps the integers.
-        """
-        count = round((self.high - self.low) / self.step) + 1
-        stored = np.rint((values - self.low) / self.step)
-        return np.asarray(np.mod(stored, count) * self.step + self.low)
-
-    def inside(self, values: Floats) -> NDArray[np.bool_]:
-        """Where values are not clipped.
-
-        Args:
-            values: on the grid.
-
-        Returns:
-            True where they are inside.
-        """
-        return (values > self.low) & (values < self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +128,9 @@ def _endings(pair: _Pair, after: tuple[float, float]) -> Iterator[tuple[Floats, 
     known = [] if after == (1.0, 0.0) else [(1.0, 0.0)]
     for line in (*known, *_lines(given, fed, pair)):
         mapped, ranged = given * line[0] + line[1], _range(line, after)
+        if pair.grid.step and float(np.abs(mapped - own).max()) < pair.grid.step:
+            # Less than a step is rounding.
+            continue
         yield mapped, (ranged,)
         yield from _rounded(mapped, pair.grid, (ranged,))
     for words, normalized in _normalized(given, own):
@@ -286,7 +231,8 @@ def _normalized(given: Floats, own: Floats) -> Iterator[tuple[str, Floats]]:
     unit = (given - low) / np.maximum(high - low, 1e-9)
     yield "each sample is scaled to [0, 1]", unit
     yield "each sample is scaled to [-1, 1]", unit * 2 - 1
-    yield "each sample is divided by its largest value", given / np.maximum(np.abs(given).max(axis=every, keepdims=True), 1e-9)  # fmt: skip
+    peak = np.maximum(np.abs(given).max(axis=every, keepdims=True), 1e-9)
+    yield "each sample is divided by its largest value", given / peak
     yield "the largest value of each sample is subtracted", given - high
     whole = given - given.mean()
     yield "all samples together have mean 0 and standard deviation 1", whole / max(float(whole.std()), 1e-9)

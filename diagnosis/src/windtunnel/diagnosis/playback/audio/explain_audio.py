@@ -19,11 +19,12 @@ from windtunnel.diagnosis.findings.kinds.preprocessing import (
     SpectrogramFinding,
     ValueRangeFinding,
 )
-from windtunnel.diagnosis.playback.audio.audio_endings import AudioJudge, FedAudio, Grid
+from windtunnel.diagnosis.playback.audio.audio_endings import AudioJudge, FedAudio
 from windtunnel.diagnosis.playback.audio.audio_slots import audio_slots
 from windtunnel.diagnosis.playback.synthesis.chain_search import Chained, ChainSearch, Difference
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
-from windtunnel.diagnosis.thresholds.playback_thresholds import (
+from windtunnel.diagnosis.playback.synthesis.grid import EVERY, Grid
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
     AUDIO_MISFIT,
     AUDIO_NOISE_TIMES,
     AUDIO_STEPS,
@@ -34,7 +35,6 @@ from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Step, Values, advance, begin, finished
 from windtunnel.tflite.tensor_error import nrmse_of
 
-EVERY: Final = Grid()
 # Of the waveform; what rounding to float32 adds.
 _NOISE: Final = 1e-7
 _DEVIATIONS: Final = 8.0
@@ -124,7 +124,9 @@ def _fed_audio(
     if sure.mean() < 0.1:
         sure = np.ones_like(sure)
     spread = float(fed[sure].std())
-    width = min(float(np.ptp(fed[sure])), _DEVIATIONS * spread) if spread > 0 else min(span, _DEVIATIONS * float(reference.std()) or span)  # fmt: skip
+    # A constant has no width of its own.
+    of = fed if spread > 0 else reference
+    width = min(float(np.ptp(of[sure])) or 1.0, _DEVIATIONS * (float(of[sure].std()) or 1.0))
     natural = float(np.sqrt(np.mean(np.square(moved[sure])))) / span
     audio = FedAudio(fed, sure, max(width, 1e-12), after, grid)
     return audio, max(AUDIO_MISFIT, AUDIO_NOISE_TIMES * natural, AUDIO_STEPS * grid.step / audio.width)
@@ -148,7 +150,7 @@ def _ordered(found: Chained) -> list[Difference]:
 def _finding(
     one: Difference, search: ChainSearch[Values], found: Chained, before: float, frames: int
 ) -> PreprocessingFinding:
-    without = search.table.without(one)
+    without = search.without(one, found)
     proof = Proof(before, without if np.isfinite(without) else before, found.misfit, frames)
     return finding_of(one, proof)
 

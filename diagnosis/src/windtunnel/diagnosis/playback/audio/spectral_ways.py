@@ -160,13 +160,12 @@ def _mel_words(fields: Any, scale: str) -> str:
 def _mels(step: Step, rate: float) -> Iterator[AudioWay]:
     bins, low, high = (step.fields[name] for name in ("bins", "low", "high"))
     yield AudioWay("missing", "no mel bands", KEEP.run)
-    for scale in ("htk", "slaney"):
-        for straight in ("mel", "hertz"):
-            for area in (False, True):
-                if (scale, straight, area) != ("htk", "mel", False):
-                    words = f"{'HTK' if scale == 'htk' else 'Slaney'} mel bands, linear in {straight}"
-                    words += ", of equal area" if area else ""
-                    yield function_way(f"{scale} {straight} {area}", words, _bank(bins, rate, low, high, scale, straight, area))  # fmt: skip
+    for scale, straight, area in product(("htk", "slaney"), ("mel", "hertz"), (False, True)):
+        if (scale, straight, area) != ("htk", "mel", False):
+            words = f"{'HTK' if scale == 'htk' else 'Slaney'} mel bands, linear in {straight}"
+            words += ", of equal area" if area else ""
+            bank = _bank(bins, rate, low, high, scale, straight, area)
+            yield function_way(f"{scale} {straight} {area}", words, bank)
     highs = [one for one in (*_HIGHS, rate / 2, rate / 4) if one <= rate / 2]
     for other_low, other_high in dict.fromkeys(product((low, *_LOWS), (high, *highs))):
         if (other_low, other_high) != (low, high) and other_low < other_high:
@@ -268,8 +267,8 @@ def _logs(kind: str, own: float | None, floors: Sequence[float]) -> Iterator[Aud
     for added in dict.fromkeys([*([own] if own else []), *floors, *_FLOORS]):
         yield AudioWay(f"added {added:g}", f"the logarithm ({kind}) of values plus {added:g}", _added(kind, added))
     for exponent in (0.5, 1 / 3, 0.25):
-        yield function_way(f"root {exponent:.2g}", f"values to the power of {exponent:.2g} instead of the logarithm",
-                           lambda found, exponent=exponent: np.power(np.maximum(found, 0), exponent))  # fmt: skip
+        words = f"values to the power of {exponent:.2g} instead of the logarithm"
+        yield function_way(f"root {exponent:.2g}", words, _root(exponent))
     if own is not None:
         top = Step("log", {"kind": kind, "floor": max(own, 1e-10)})
         for decibels in (80.0, 60.0):
@@ -282,6 +281,10 @@ def _added(kind: str, added: float) -> Callable[[Values], Values]:
     return lambda values: advance(mapped(values, lambda found: found + np.float32(added)), [step])
 
 
+def _root(exponent: float) -> Callable[[Array], Array]:
+    return lambda found: np.asarray(np.power(np.maximum(found, 0), exponent))
+
+
 def _cut(kind: str, decibels: float, step: Step) -> Callable[[Values], Values]:
     span = decibels / {"db": 1.0, "log10": 10.0, "ln": 10 / np.log(10)}[kind]
 
@@ -292,4 +295,4 @@ def _cut(kind: str, decibels: float, step: Step) -> Callable[[Values], Values]:
 
 
 def _most(found: Array) -> Array:
-    return found.max(axis=tuple(range(1, found.ndim)), keepdims=True)
+    return np.asarray(found.max(axis=tuple(range(1, found.ndim)), keepdims=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -108,11 +109,11 @@ def _emphasis(share: float) -> Callable[[Array], Array]:
 
 
 def _peak(wave: Array) -> Array:
-    return np.maximum(np.abs(wave).max(axis=1, keepdims=True), 1e-9)
+    return np.asarray(np.maximum(np.abs(wave).max(axis=1, keepdims=True), 1e-9))
 
 
 def _rms(wave: Array) -> Array:
-    return np.maximum(np.sqrt(np.square(wave, dtype=np.float64).mean(axis=1, keepdims=True)), 1e-9)
+    return np.asarray(np.maximum(np.sqrt(np.square(wave, dtype=np.float64).mean(axis=1, keepdims=True)), 1e-9))
 
 
 def _centered(wave: Array) -> Array:
@@ -152,9 +153,7 @@ def _resamplings(now: float, to: float, own: str) -> Iterator[AudioWay]:
                 words = f"resampled to {rate:g} Hz ({method}), which is taken for {to:g} Hz"
                 yield _resampled(rate, to, method, words)
         if rate < min(now, to):
-            yield AudioWay(
-                f"through {rate}", f"resampled to {rate} Hz and back", lambda one, rate=rate: _through(one, rate, to)
-            )
+            yield AudioWay(f"through {rate}", f"resampled to {rate} Hz and back", partial(_through, rate=rate, to=to))
 
 
 def _resampled(rate: float, label: float, method: str, words: str) -> AudioWay:
@@ -181,7 +180,7 @@ def _without_filter(now: float, to: float) -> Iterator[AudioWay]:
         yield AudioWay(
             name,
             f"resampled to {to:g} Hz by picking {words}",
-            lambda one, rounding=rounding: _relabeled(mapped(one, lambda wave: _picked(wave, ratio, rounding)), to),
+            partial(_by_picking, ratio=ratio, to=to, rounding=rounding),
         )
     yield AudioWay("ideal", f"resampled to {to:g} Hz with an ideal lowpass (FFT)",
                    lambda one: _relabeled(mapped(one, lambda wave: _ideal(wave, ratio)), to))  # fmt: skip
@@ -192,13 +191,17 @@ def _without_filter(now: float, to: float) -> Iterator[AudioWay]:
                    lambda one: _relabeled(mapped(one, lambda wave: _between_ends(wave, ratio)), to))  # fmt: skip
 
 
+def _by_picking(values: Values, ratio: float, to: float, rounding: Callable[[Array], Array]) -> Values:
+    return _relabeled(mapped(values, lambda wave: _picked(wave, ratio, rounding)), to)
+
+
 def _picked(wave: Array, ratio: float, rounding: Callable[[Array], Array]) -> Array:
     places = rounding(np.arange(int(np.ceil(wave.shape[1] / ratio))) * ratio).astype(np.intp)
     return wave[:, np.minimum(places, wave.shape[1] - 1)]
 
 
 def _ideal(wave: Array, ratio: float) -> Array:
-    count = int(round(wave.shape[1] / ratio))
+    count = round(wave.shape[1] / ratio)
     spectrum = np.fft.rfft(wave.astype(np.float64), axis=1)
     kept = np.zeros((len(wave), count // 2 + 1), complex)
     least = min(kept.shape[1], spectrum.shape[1])
@@ -212,7 +215,7 @@ def _averaged(wave: Array, times: int) -> Array:
 
 
 def _between_ends(wave: Array, ratio: float) -> Array:
-    count = int(round(wave.shape[1] / ratio))
+    count = round(wave.shape[1] / ratio)
     places = np.linspace(0, wave.shape[1] - 1, count)
     lower = np.minimum(places.astype(np.intp), wave.shape[1] - 2)
     share = places - lower
@@ -231,7 +234,7 @@ def pad_slot(step: Step) -> AudioSlot:
     length, value = step.fields["length"], step.fields["value"]
     own = step_way("own", f"waveforms are cut or filled at the end, to {length} samples", step)
     others = [
-        AudioWay(name, words, lambda one, fit=fit: _each(one, lambda wave: fit(wave, length, value)))
+        AudioWay(name, words, partial(_each, fit=fit, length=length, value=value))
         for name, words, fit in (
             ("front", "waveforms are cut or filled at the front", _front),
             ("middle", "waveforms are cut or filled at both ends", _middle),
@@ -242,8 +245,8 @@ def pad_slot(step: Step) -> AudioSlot:
     return AudioSlot("pad", CauseCode.PREPROCESSING_CROP, own, tuple(others))
 
 
-def _each(values: Values, function: Callable[[Array], Array]) -> Values:
-    parts = [np.asarray(function(part), np.float32) for part in values.parts]
+def _each(values: Values, fit: Callable[[Array, int, float], Array], length: int, value: float) -> Values:
+    parts = [np.asarray(fit(part, length, value), np.float32) for part in values.parts]
     joined = (np.concatenate(parts),) if len({part.shape[1:] for part in parts}) == 1 else tuple(parts)
     return replace(values, parts=joined)
 

@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.playback.synthesis.table import Table
-from windtunnel.diagnosis.thresholds.playback_thresholds import (
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
     CHAIN_BEAM,
     CHAIN_DEPTH,
     CHAIN_EVALUATIONS,
@@ -64,6 +64,7 @@ class Difference:
     """One thing that an app does in another way.
 
     `name`: of the slot or the ending. `app` and `pipeline`: what each does. `numbers`: of an affine map.
+    `is_general`: other differences show in the same way, and are taken where they explain as much.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Difference:
     app: str = field(compare=False)
     pipeline: str = field(compare=False)
     numbers: tuple[float, ...] = field(default=(), compare=False)
+    is_general: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class ChainSearch(Generic[S]):
         for depth in range(CHAIN_DEPTH):
             before = self._least()
             for choices in level:
-                if self._least() <= self._floor:
+                if self._least() <= self._floor and not self._is_general():
                     break
                 for changed in self._changes(choices):
                     self._try(changed)
@@ -141,7 +143,31 @@ class ChainSearch(Generic[S]):
         """
         misfit = max(one.misfit, self._floor) / self._floor
         affine = sum(found.code == CauseCode.PREPROCESSING_RANGE for found in one.differences)
-        return (round(len(one.differences) + math.log2(misfit), 3), -affine, one.misfit)
+        general = sum(found.is_general for found in one.differences)
+        return (round(len(one.differences) + math.log2(misfit), 3), general, -affine, one.misfit)
+
+    def without(self, one: Difference, found: Chained) -> float:
+        """The least misfit of all hypotheses in which one thing is right.
+
+        Args:
+            one: the thing.
+            found: the explanation that has it; descriptions that say the same in other words do not count.
+
+        Returns:
+            The misfit; infinite if every hypothesis has it.
+        """
+        return min(
+            (
+                other.misfit
+                for differences, other in self.table.best.items()
+                if one not in differences and not any(more.is_general for more in differences - found.differences)
+            ),
+            default=math.inf,
+        )
+
+    def _is_general(self) -> bool:
+        """Whether what explains everything so far only says how it shows."""
+        return any(one.is_general for one in self.table.cheapest(self.cost).differences)
 
     def _least(self) -> float:
         return min(one.misfit for one in self.table.best.values())

@@ -215,3 +215,23 @@ AUDIO_STEPS: Annotated[
         "Quantization is played back: values that lie between two steps may fall to either; truncation leaves 0.5.",
     ),
 ] = 0.3
+
+TEXTS_EXPLAINED: Annotated[
+    int,
+    Threshold("frames", "This many texts, those that differ most, are explained.", "chosen", "Bounds the time."),
+] = 48
+
+RENUMBERED_IDS: Annotated[
+    int,
+    Threshold(
+        "ids",
+        "Another numbering of a vocabulary is believed if this many ids that appear more than once follow it.",
+        "chosen",
+        "Fewer can agree by chance.",
+    ),
+] = 8
+
+RENUMBERED_SHARE: Annotated[
+    float,
+    Threshold("share of ids", "This share of them must follow it.", "chosen", "A numbering has no exceptions."),
+] = 0.95
