@@ -154,6 +154,13 @@ def _rounded(
     for name, rounding in _ROUNDINGS.items():
         yield rounding(values), (*extra, _rounding(name))
     if grid.step:
+        yield (
+            np.floor(values / grid.step) * grid.step,
+            (
+                *extra,
+                _rounding("values are rounded down when they are quantized"),
+            ),
+        )
         yield grid.truncated(values), (*extra, _rounding("values are truncated when they are quantized"))
         yield grid.wrapped(values), (*extra, _rounding("values overflow when they are quantized"))
 
