@@ -128,7 +128,7 @@ def _endings(pair: _Pair, after: tuple[float, float]) -> Iterator[tuple[Floats, 
     known = [] if after == (1.0, 0.0) else [(1.0, 0.0)]
     for line in (*known, *_lines(given, fed, pair)):
         mapped, ranged = given * line[0] + line[1], _range(line, after)
-        if pair.grid.step and float(np.abs(mapped - own).max()) < pair.grid.step:
+        if pair.grid.step and float(np.median(np.abs(mapped - own))) < pair.grid.step:
             # Less than a step is rounding.
             continue
         yield mapped, (ranged,)
