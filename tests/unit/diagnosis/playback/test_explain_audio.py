@@ -86,7 +86,7 @@ def turned(values: Values) -> Values:
 
 
 def standardized(values: Values) -> Values:
-    return (values - values.mean((1, 2), keepdims=True)) / values.std((1, 2), keepdims=True)
+    return np.asarray((values - values.mean((1, 2), keepdims=True)) / values.std((1, 2), keepdims=True))
 
 
 def decibels(values: Values) -> Values:

@@ -50,7 +50,7 @@ def explained(model: TextModel, faults: tuple[str, ...], folder: Path, seed: int
         app = FAULTS[fault](app)
     fed = np.stack(prepared(app, model, raw)).astype(np.float64)
     reference = pipeline.apply(raw).astype(np.float64)
-    return explain_text_inputs(pipeline.steps, raw, fed, reference), bool((fed == reference).all())
+    return explain_text_inputs(pipeline.steps, np.asarray(raw), fed, reference), bool((fed == reference).all())
 
 
 @pytest.mark.parametrize("model", TEXT_MODELS.values(), ids=TEXT_MODELS)
@@ -87,4 +87,4 @@ def test_ids_that_nothing_explains_are_not_explained(tmp_path: Path) -> None:
     raw = texts([0, 1, 2, 3] * 4, 9)
     reference = pipeline.apply(raw).astype(np.float64)
     fed = np.random.default_rng(0).integers(0, 100, reference.shape).astype(np.float64)
-    assert explain_text_inputs(pipeline.steps, raw, fed, reference).after > 0.5
+    assert explain_text_inputs(pipeline.steps, np.asarray(raw), fed, reference).after > 0.5

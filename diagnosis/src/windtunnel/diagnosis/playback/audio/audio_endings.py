@@ -79,6 +79,8 @@ class AudioJudge:
             if (pair := _paired(given, fed, self._fed)) is None:
                 continue
             for prediction, extra in _endings(pair, self._fed.after):
+                if _is_rounding(prediction, extra, pair, self._fed.after):
+                    continue
                 misfit = pair.misfit(prediction)
                 if np.isfinite(misfit):
                     yield Ending(misfit, layout + extra)
@@ -100,6 +102,13 @@ class _Pair:
         """The nRMSE of a prediction of what was fed."""
         squares = float(np.square((self.grid.of(prediction) - self.fed)[self.sure]).sum()) + self.rest
         return float(np.sqrt(squares / max(self.count, 1))) / self.width
+
+
+def _is_rounding(prediction: Floats, extra: tuple[Difference, ...], pair: _Pair, after: tuple[float, float]) -> bool:
+    """Whether a range moves a quantized input by less than a step, as rounding does."""
+    if not pair.grid.step or not any(one.code == CauseCode.PREPROCESSING_RANGE for one in extra):
+        return False
+    return float(np.median(np.abs(prediction - pair.given * after[0] - after[1]))) < pair.grid.step
 
 
 def _paired(given: Floats, fed: Floats, audio: FedAudio) -> _Pair | None:
@@ -128,9 +137,6 @@ def _endings(pair: _Pair, after: tuple[float, float]) -> Iterator[tuple[Floats, 
     known = [] if after == (1.0, 0.0) else [(1.0, 0.0)]
     for line in (*known, *_lines(given, fed, pair)):
         mapped, ranged = given * line[0] + line[1], _range(line, after)
-        if pair.grid.step and float(np.median(np.abs(mapped - own))) < pair.grid.step:
-            # Less than a step is rounding.
-            continue
         yield mapped, (ranged,)
         yield from _rounded(mapped, pair.grid, (ranged,))
     for words, normalized in _normalized(given, own):
