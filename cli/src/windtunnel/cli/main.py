@@ -61,7 +61,7 @@ def cli() -> None:
 
     \b
     windtunnel diff a.tflite b.tflite --samples test.npz       two models, layer by layer
-    windtunnel diagnose --model m.tflite --pipeline p.json --edge edge.npz   an app around its model
+    windtunnel diagnose --model m.tflite --edge edge.npz        an app around its model
     windtunnel remedy a.tflite b.tflite --samples test.npz     a proven recipe that fixes b
 
     Shell completion: eval "$(_WINDTUNNEL_COMPLETE=bash_source windtunnel)"; also zsh_source and fish_source. It

@@ -1,4 +1,4 @@
-"""What an app does to audio is found by reproducing what it fed: alone, combined, and not where nothing is wrong.
+"""What an app does to audio is found by reproducing what it fed: alone, combined, and not if nothing is wrong.
 
 The apps are written with SciPy, apart from the ops of pipelines.
 """

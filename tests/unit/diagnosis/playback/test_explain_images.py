@@ -1,4 +1,4 @@
-"""What an app does to images is found by reproducing what it fed: alone, combined, and not where nothing is wrong."""
+"""What an app does to images is found by reproducing what it fed: alone and combined; a right app has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an app does to text is found by reproducing its ids: alone, in pairs, and not where nothing is wrong."""
+"""What an app does to text is found by reproducing its ids: alone, in pairs, and not if nothing is wrong."""
 
 from __future__ import annotations
 

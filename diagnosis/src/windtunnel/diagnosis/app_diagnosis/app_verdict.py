@@ -26,7 +26,7 @@ def verdict_of(
 
     Returns:
         Healthy without a cause, a failed assertion and an unexplained difference; broken if the outputs change much;
-        else degraded.
+        degraded otherwise.
     """
     reasons = [*inputs.unexplained, *(one.message for one in failed)]
     if inputs.non_finite:

@@ -122,7 +122,11 @@ def reference_frames(facts: ModelFacts, recording: EdgeRecording, pipeline: Mapp
 
 
 def _pipeline(recording: EdgeRecording, given: Mapping[str, Any] | None) -> Pipeline | None:
-    """The pipeline that is given, or else that of the recording."""
+    """The pipeline that is given; otherwise that of the recording.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
     if given is not None:
         return Pipeline.parse(given)
     if not recording.device.pipeline:

@@ -61,7 +61,11 @@ def diagnose_files(
 
 
 def _compared(reference: Path, model: Path, recording: EdgeRecording, pipeline: Mapping[str, Any] | None) -> Comparison:
-    """The model against its reference, on what the pipeline feeds, or else on what the app fed."""
+    """The model against its reference, on what the pipeline feeds; otherwise on what the app fed.
+
+    Raises:
+        InvalidInput: the two models do not fit each other.
+    """
     facts = read_model(model)
     frames = reference_frames(facts, recording, pipeline)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:

@@ -24,7 +24,7 @@ _NAMES: Final = frozenset(
 def judge_labels(
     labels: NDArray[np.int64] | None, decisions: NDArray[np.int64], classes: int, postprocessed: Mapping[str, Rows]
 ) -> list[Cause]:
-    """Whether the classes of an app are numbered in another way than the model's.
+    """Whether the classes of an app are numbered differently from the model's.
 
     Args:
         labels: the truth, class indices (N,); None: not known.

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.playback.channel_fits import Moments, moments
+from windtunnel.diagnosis.playback.channel_fits import Moments, moments, total_of
 from windtunnel.diagnosis.playback.framing import (
     ORIENTATIONS,
     Framing,
@@ -73,7 +73,13 @@ def align(raw: Images, fed: Images, own: Geometry) -> list[Alignment]:
 
 
 class _Small:
-    """Small copies of all frames."""
+    """Small copies of all frames.
+
+    Args:
+        raw: raw images (H, W, 3).
+        fed: what the app fed for each.
+        own: the pipeline's geometry.
+    """
 
     def __init__(self, raw: Images, fed: Images, own: Geometry) -> None:
         self._own = own
@@ -83,14 +89,21 @@ class _Small:
         self._fed = [_to(np.asarray(one, np.float32), self._size) for one in fed]
 
     def best(self, framing: Framing) -> Alignment:
-        """The best orientation of each frame with this framing."""
+        """The best orientation of each frame with a framing.
+
+        Args:
+            framing: of all frames.
+
+        Returns:
+            The alignment.
+        """
         sums = [[self._moments(index, framing, one) for one in ORIENTATIONS] for index in range(len(self._raw))]
-        pooled = [_share(_total([row[number] for row in sums])) for number in range(len(ORIENTATIONS))]
+        pooled = [_share(total_of([row[number] for row in sums])) for number in range(len(ORIENTATIONS))]
         own = ORIENTATIONS.index(self._own.orientation)
         best = int(np.argmin(pooled))
         most = own if pooled[own] <= pooled[best] * TURNED_BETTER + 1e-4 else best
         chosen = [self._turned(row, most, own) for row in sums]
-        together = _share(_total([row[number] for row, number in zip(sums, chosen, strict=True)]))
+        together = _share(total_of([row[number] for row, number in zip(sums, chosen, strict=True)]))
         return Alignment(framing, tuple(ORIENTATIONS[number] for number in chosen), together)
 
     def _turned(self, sums: Sequence[Moments], most: int, own: int) -> int:
@@ -106,7 +119,14 @@ class _Small:
         return moments(geometry.of(self._raw[index]), self._fed[index])
 
     def refined(self, start: Alignment) -> Alignment | None:
-        """A window of any size and place near a framing, by descent along each of its four figures."""
+        """A window of any size and place near a framing, by descent along each of its four figures.
+
+        Args:
+            start: the framing, with orientations.
+
+        Returns:
+            The alignment; None: no window near it is much better.
+        """
         if start.framing.name.startswith("letterbox"):
             return None
 
@@ -115,7 +135,7 @@ class _Small:
 
         def misfit(figures: tuple[float, ...]) -> float:
             framing = _moved(start.framing, figures)
-            return _share(_total([self._moments(index, framing, usual) for index in alike]))
+            return _share(total_of([self._moments(index, framing, usual) for index in alike]))
 
         before = misfit((1.0, 1.0, 0.0, 0.0))
         figures, best = _descend(misfit, before, (0.08, 0.002))
@@ -143,7 +163,7 @@ def polished(start: Alignment, raw: Images, fed: Images, own: Geometry) -> Align
     def misfit(framing: Framing) -> float:
         return min(
             _share(
-                _total(
+                total_of(
                     [
                         moments(Geometry(own.size, framing, one, start.orientations[index]).of(raw[index]), fed[index])
                         for index in few
@@ -202,13 +222,6 @@ def _moved(framing: Framing, figures: tuple[float, ...]) -> Framing:
         return Framing("window", windows=sizes, shift=shift)
     zoom = framing.zoom * (figures[0] + figures[1]) / 2
     return replace(framing, zoom=zoom, shift=(framing.shift[0] + figures[2], framing.shift[1] + figures[3]))
-
-
-def _total(sums: Sequence[Moments]) -> Moments:
-    total = sums[0]
-    for one in sums[1:]:
-        total = total + one
-    return total
 
 
 def _share(sums: Moments) -> float:

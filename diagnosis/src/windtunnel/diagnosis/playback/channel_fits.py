@@ -6,6 +6,7 @@ more than trying one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,21 @@ class Moments:
         covariance = self.xv[index, range(len(index))] / self.count - mean_x * mean_v
         scale = np.where(variance > 1e-9, covariance / np.maximum(variance, 1e-9), 0.0)
         return scale, mean_v - scale * mean_x
+
+
+def total_of(sums: Sequence[Moments]) -> Moments:
+    """The sums over several images.
+
+    Args:
+        sums: of each, at least one.
+
+    Returns:
+        Their total.
+    """
+    total = sums[0]
+    for one in sums[1:]:
+        total = total + one
+    return total
 
 
 def moments(x: NDArray[np.floating], v: NDArray[np.floating]) -> Moments:

@@ -81,7 +81,7 @@ class ImageSearch:
             The one with the fewest differences that explains enough; `table` has the others.
         """
         found = align(self._frames.raw, self._frames.fed, self._geometry)
-        # Before it is polished: afterwards, shares are of the images themselves.
+        # Before it is polished: then shares are of the images themselves.
         nearest = min(found, key=lambda one: one.unexplained)
         alignments = [self._polished(one) if one is nearest and number else one for number, one in enumerate(found)]
         hopeless = HOPELESS_TIMES * min(one.unexplained for one in alignments) + 1e-3

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.codes import CauseCode
-from windtunnel.diagnosis.playback.channel_fits import Moments, moments
+from windtunnel.diagnosis.playback.channel_fits import Moments, moments, total_of
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap
 from windtunnel.diagnosis.playback.framing import Geometry, Orientation
 from windtunnel.diagnosis.playback.roundings import Rounding
@@ -53,7 +53,7 @@ class ImageHypothesis:
         order: of the channels, of those that the pipeline gives.
         range: from pixels to values.
         rounding: on the way.
-        memory: the memory lies in the other order.
+        memory: the memory is in the other order.
         families: codes of what differs from the pipeline.
     """
 
@@ -181,13 +181,8 @@ def sums_of(pixels: Sequence[Pixels], frames: Frames, colors: ColorMap) -> Momen
     Returns:
         The sums.
     """
-    total: Moments | None = None
-    for image, fed in zip(pixels, frames.values(), strict=True):
-        found = moments(image if colors is UNCHANGED else colors.of(image), fed)
-        total = found if total is None else total + found
-    if total is None:
-        raise ValueError("there are no frames")
-    return total
+    pairs = zip(pixels, frames.values(), strict=True)
+    return total_of([moments(image if colors is UNCHANGED else colors.of(image), fed) for image, fed in pairs])
 
 
 def misfit_of(pixels: Sequence[Pixels], frames: Frames, own: OwnValues, hypothesis: ImageHypothesis) -> float:

@@ -79,7 +79,14 @@ def explain_image_inputs(
 
 
 class _Proofs:
-    """What the replay showed of each finding."""
+    """What the replay showed of each finding.
+
+    Args:
+        search: has judged all hypotheses.
+        found: the one that was chosen.
+        before: nRMSE of what the app fed.
+        frames: how many were replayed.
+    """
 
     def __init__(self, search: ImageSearch, found: Judged, before: float | None, frames: int) -> None:
         self._search, self._found, self._before, self._frames = search, found, before, frames

@@ -63,7 +63,7 @@ def finding_of(
         )
     if code == CauseCode.PREPROCESSING_LAYOUT:
         return LayoutFinding(
-            app="the memory lies in the other order (planes of channels for pixels, or pixels for planes)",
+            app="the memory is in the other order (planes of channels for pixels, or pixels for planes)",
             pipeline="channels lie as the input of the model has them",
             how="transpose the array before it is fed, instead of reshaping it",
             proof=proof,

@@ -1,9 +1,9 @@
 """Every way to resize that apps use: weights of one axis, for any part of an image.
 
 The pipeline's own resize (`windtunnel.pipeline.resize`) follows TensorFlow to the bit. Here are the others, to
-recognize them: OpenCV (imgproc/src/resize.cpp: kernels are not stretched when an image shrinks, INTER_CUBIC has
-a = -0.75, INTER_NEAREST takes the pixel at floor(i * scale)), Pillow (libImaging/Resample.c: every kernel is stretched,
-its bicubic has a = -0.5), and the grids of TensorFlow 1 (`align_corners`, and without half-pixel centers).
+recognize them. OpenCV (imgproc/src/resize.cpp) does not stretch kernels when an image shrinks. Its INTER_CUBIC has
+a = -0.75, and INTER_NEAREST takes the pixel at floor(i * scale). Pillow (libImaging/Resample.c) stretches every kernel,
+and its bicubic has a = -0.5. TensorFlow 1 has other grids (`align_corners`, and without half-pixel centers).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Sampler:
         kernel: weight by distance in pixels; None: the nearest pixel.
         radius: beyond it the kernel is 0, in pixels.
         stretched: the kernel covers all pixels of the source when an image shrinks (antialiasing).
-        grid: "centers": centers of pixels lie at i + 0.5; "corners": pixel i lies at i * scale (TensorFlow 1, OpenCV's
-            nearest); "aligned": the first and last pixels lie on each other (`align_corners`).
+        grid: "centers": centers of pixels are at i + 0.5; "corners": pixel i is at i * scale (TensorFlow 1, OpenCV's
+            nearest); "aligned": the first and last pixels are at the same place (`align_corners`).
         alike: samplers with the same word differ only in details that no pipeline states.
     """
 
@@ -161,7 +161,7 @@ def span_taps(size: int, out: int, span: Span, sampler: Sampler) -> Taps:
 
 
 def _centers(out: int, span: Span, grid: Grid) -> Floats:
-    """Where the pixels of the result lie in the source."""
+    """Where the pixels of the result are in the source."""
     place = np.arange(out, dtype=np.float64)
     if grid == "centers":
         return span.start + (place + 0.5) * (span.length / out)

@@ -116,7 +116,7 @@ def roundings_for(fed: Sequence[NDArray[Any]]) -> tuple[Rounding, ...]:
         fed: what an app fed, (pixels, 3) each.
 
     Returns:
-        None where values have fractions of their own; without coarse ones where there are many values.
+        None if values have fractions of their own; without coarse ones if there are many values.
     """
     joined = np.concatenate(fed)
     distinct = max(len(np.unique(np.round(joined[:, channel], 6))) for channel in range(joined.shape[1]))

@@ -57,8 +57,16 @@ def diagnose(
 
     \b
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge edge.npz
+
+    With the model before quantization, and several recordings:
+
+    \b
     windtunnel diagnose --model int8.tflite --reference float32.tflite --pipeline pipeline.json --edge logs/
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge pixel/ --edge galaxy/
+
+    For scripts:
+
+    \b
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge edge.npz --json | jq .causes
 
     A page shows raw samples, what the app feeds, what the pipeline feeds, and the difference:

@@ -64,7 +64,7 @@ class ChannelOrderFinding(PreprocessingFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutFinding(PreprocessingFinding):
-    """The memory lies in the other order, whatever shape it carries."""
+    """The memory is in the other order, whatever shape it carries."""
 
     code: ClassVar[CauseCode] = CauseCode.PREPROCESSING_LAYOUT
 

@@ -51,7 +51,7 @@ BROKEN_AGREEMENT: Annotated[
     float,
     Threshold(
         "share of frames",
-        "An app is broken if fewer frames have the same class as the reference; else it is degraded.",
+        "An app is broken if fewer frames have the same class as the reference; otherwise it is degraded.",
         "chosen",
         "Not measured.",
     ),

@@ -112,7 +112,7 @@ INSIDE_LEAST: Annotated[
         "share of pixels",
         "If a quantized input clips more than the rest, all pixels are judged.",
         "chosen",
-        "A few hundred pixels decide a line; fewer are left only where nothing is left.",
+        "A few hundred pixels decide a line; fewer are left only if everything is clipped.",
     ),
 ] = 0.02
 
