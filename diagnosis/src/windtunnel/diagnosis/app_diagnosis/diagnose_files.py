@@ -15,8 +15,10 @@ from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnoses, AppDiagn
 from windtunnel.diagnosis.app_diagnosis.diagnose_app import diagnose_app, reference_frames
 from windtunnel.diagnosis.comparison.compare_models import compare_models
 from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
+from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording
 from windtunnel.diagnosis.recording.read_recordings import read_recordings
+from windtunnel.diagnosis.thresholds.apps.app_thresholds import HEALTHY_LOSS
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
 from windtunnel.tflite import read_model
@@ -86,6 +88,11 @@ def _compared(reference: Path, model: Path, recording: EdgeRecording, pipeline: 
 
 def _joined(diagnosis: AppDiagnosis, comparison: Comparison) -> AppDiagnosis:
     """What is wrong in the model itself comes after what is wrong around it."""
+    if _is_small(comparison):
+        # The loss of a healthy quantization on a few frames is not what is wrong with an app.
+        return replace(
+            diagnosis, layers=diagnosis.layers or comparison.layers, coverage=_coverage(diagnosis, comparison)
+        )
     verdict = max(diagnosis.verdict, comparison.verdict, key=_ORDER.index)
     return replace(
         diagnosis,
@@ -94,5 +101,17 @@ def _joined(diagnosis: AppDiagnosis, comparison: Comparison) -> AppDiagnosis:
         causes=(*diagnosis.causes, *comparison.causes),
         excluded=(*diagnosis.excluded, *comparison.excluded),
         layers=diagnosis.layers or comparison.layers,
-        coverage=diagnosis.coverage if diagnosis.layers else comparison.coverage,
+        coverage=_coverage(diagnosis, comparison),
     )
+
+
+def _coverage(diagnosis: AppDiagnosis, comparison: Comparison) -> Coverage:
+    return diagnosis.coverage if diagnosis.layers else comparison.coverage
+
+
+def _is_small(comparison: Comparison) -> bool:
+    """Whether no layer diverges, no class changes, and the outputs differ by no more than healthy int8 does."""
+    output = comparison.output
+    loss = max((one for one in (output.nrmse, comparison.max_nrmse) if one is not None), default=0.0)
+    changed = output.agreement is not None and output.agreement < 1
+    return comparison.first_over is None and not changed and not comparison.non_finite and loss <= HEALTHY_LOSS

@@ -66,3 +66,13 @@ BROKEN_OUTPUT: Annotated[
         "The threshold of layers.",
     ),
 ] = 0.1
+
+HEALTHY_LOSS: Annotated[
+    float,
+    Threshold(
+        "nRMSE",
+        "If a model loses no more against its reference, and no class changes, it is not what is wrong with an app.",
+        "measured",
+        "Healthy int8 models lose 0.02 in the median, and less than 0.08 (ML-EXray, MLSys 2022).",
+    ),
+] = 0.02
