@@ -74,7 +74,7 @@ def diagnose(
     \b
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge edge.npz --html app.html
 
-    Assertions of your own are decorated functions in a Python file (docs/app-diagnosis.md):
+    Assertions of your own are decorated functions in a Python file (docs/diagnose.md):
 
     \b
     windtunnel diagnose --model m.tflite --edge logs/ --assert checks.py
