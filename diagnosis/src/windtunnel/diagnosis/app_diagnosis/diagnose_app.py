@@ -23,6 +23,7 @@ from windtunnel.diagnosis.app_diagnosis.app_verdict import verdict_of
 from windtunnel.diagnosis.app_diagnosis.judge_inputs import InputJudgment, judge_inputs
 from windtunnel.diagnosis.app_diagnosis.judge_kernels import floor_of, judge_layers, judge_outputs
 from windtunnel.diagnosis.app_diagnosis.judge_labels import judge_labels
+from windtunnel.diagnosis.app_diagnosis.judge_postprocess import judge_postprocess
 from windtunnel.diagnosis.app_diagnosis.replay_app import KERNELS, Replayed, fed_rows, paired, real_rows, replay
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.coverage import Coverage
@@ -76,12 +77,13 @@ def diagnose_app(
             f"{recording.source} has neither inputs nor outputs of the model", hint="record at level io, or higher"
         )
     kept = _few(recording)
-    inputs = judge_inputs(facts, kept, _pipeline(kept, pipeline))
+    parsed = _pipeline(kept, pipeline)
+    inputs = judge_inputs(facts, kept, parsed)
     runs = _run(model, facts, kept, inputs)
     causes, layers, coverage = _kernels(model, facts, kept, runs)
     labels = _labels(facts, kept, runs)
     figures = _figures(facts, kept, runs, inputs)
-    causes = [*inputs.causes, *causes, *labels]
+    causes = [*inputs.causes, *causes, *labels, *_postprocess(facts, kept, parsed)]
     failed = failed_assertions(assertions, kept, inputs.reference)
     verdict, reasons = verdict_of(causes, figures, inputs, failed)
     gaps = tuple(Finding("recording.gap", gap, "record again if the missing part matters") for gap in recording.gaps)
@@ -193,6 +195,19 @@ def _kernels(
     at_layer, layers, _ = judge_layers(model, facts, fed, recording.layers, floor)
     # The layer explains the outputs.
     return at_layer or found, layers, Coverage(len(layers), total)
+
+
+def _postprocess(facts: ModelFacts, recording: EdgeRecording, pipeline: Pipeline | None) -> list[Cause]:
+    """What the app makes of the recorded outputs, where the pipeline says what follows the model."""
+    if pipeline is None or pipeline.postprocess is None or not recording.postprocessed or not recording.outputs:
+        return []
+    rows = paired(recording.outputs, facts.outputs, facts, "output")
+    outputs = {}
+    for tensor in facts.outputs:
+        if tensor.name in rows:
+            real = real_rows(rows[tensor.name], tensor)
+            outputs |= {name: real for name in (tensor.name, facts.output_name(tensor)) if name}
+    return judge_postprocess(pipeline.postprocess, outputs, recording.postprocessed)
 
 
 def _classes(facts: ModelFacts) -> int:

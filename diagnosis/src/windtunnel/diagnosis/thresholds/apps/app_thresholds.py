@@ -76,3 +76,18 @@ HEALTHY_LOSS: Annotated[
         "Healthy int8 models lose 0.02 in the median, and less than 0.08 (ML-EXray, MLSys 2022).",
     ),
 ] = 0.02
+
+DETECTION_TOLERANCE: Annotated[
+    float,
+    Threshold(
+        "parts of the image, or of a score",
+        "Detections that differ by no more are the same.",
+        "chosen",
+        "Apps compute boxes in float32, and round them to pixels at most.",
+    ),
+] = 1e-3
+
+FRAMES_POSTPROCESSED: Annotated[
+    int,
+    Threshold("frames", "The detections of this many frames are made again.", "chosen", "Bounds the time."),
+] = 12
