@@ -1,4 +1,4 @@
-"""What an app makes of detections in another way is found by making them again; the faults are planted apart from it."""
+"""What an app makes of detections in another way is found by making them again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ THRESHOLD = 0.5
 def outputs() -> tuple[NDArray[Any], NDArray[Any]]:
     draw, count = np.random.default_rng(1), len(anchors())
     boxes = draw.normal(0, 2.5, (10, count, 4)).astype(np.float32)
-    return boxes, (draw.normal(-1, 1.6, (10, count, 4)) + [1.5, 0, 0, 0]).astype(np.float32)
+    return boxes, (draw.normal(-1, 1.6, (10, count, 4)) + np.array([1.5, 0, 0, 0])).astype(np.float32)
 
 
 def judged(faults: tuple[str, ...], folder: Path, shift: int = 0) -> list[Cause]:
