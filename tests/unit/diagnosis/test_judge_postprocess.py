@@ -1,4 +1,4 @@
-"""What an app makes of detections in another way is found by making them again."""
+"""What an app makes of detections differently is found by making them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an app may do with the outputs of a detector in another way than its pipeline."""
+"""What an app may do with the outputs of a detector differently than its pipeline."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _postprocess(facts: ModelFacts, recording: EdgeRecording, pipeline: Pipeline
     if pipeline is None or pipeline.postprocess is None or not recording.postprocessed or not recording.outputs:
         return []
     rows = paired(recording.outputs, facts.outputs, facts, "output")
-    outputs = {}
+    outputs: dict[str, Sequence[NDArray[np.float64]]] = {}
     for tensor in facts.outputs:
         if tensor.name in rows:
             real = real_rows(rows[tensor.name], tensor)

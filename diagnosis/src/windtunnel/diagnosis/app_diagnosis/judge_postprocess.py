@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from windtunnel.diagnosis.app_diagnosis.detection_slots import Floats, Found, Heads, detection_slots
 from windtunnel.diagnosis.findings.causes import Cause
@@ -87,13 +88,24 @@ def _shown(shown: Mapping[str, Rows], at: int) -> Found:
 
 
 class _Judge:
-    """Compares detections with those of the app."""
+    """Compares detections with those of the app.
+
+    Args:
+        app: detections of each frame.
+    """
 
     def __init__(self, app: Sequence[Found]) -> None:
         self._app = app
 
     def __call__(self, heads: Heads) -> Iterator[Ending]:
-        """The detections as they are, and with the classes moved."""
+        """The detections as they are, and with the classes moved.
+
+        Args:
+            heads: with the detections of a hypothesis.
+
+        Yields:
+            The endings.
+        """
         yield Ending(self._share(heads.found, 0))
         moves = Counter(
             int(right[1][0] - left[1][0])
@@ -114,6 +126,10 @@ class _Judge:
                 boxes = (np.abs(left[0][:, None] - right[0][None]) <= DETECTION_TOLERANCE).all(axis=2)
                 scores = np.abs(left[2][:, None] - right[2][None]) <= DETECTION_TOLERANCE
                 both = boxes & scores & (left[1][:, None] + shift == right[1][None])
-                parts = ((boxes, 0.25), (scores, 0.25), (both, 0.5))
-                alike += sum(share * float(one.any(axis=0).sum() + one.any(axis=1).sum()) for one, share in parts)
+                alike += 0.25 * _matches(boxes) + 0.25 * _matches(scores) + 0.5 * _matches(both)
         return 0.0 if total == 0 else float(1 - alike / total)
+
+
+def _matches(alike: NDArray[np.bool_]) -> float:
+    """How many of both sides have one like them on the other side."""
+    return float(alike.any(axis=0).sum() + alike.any(axis=1).sum())

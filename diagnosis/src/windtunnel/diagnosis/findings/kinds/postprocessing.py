@@ -1,4 +1,4 @@
-"""What an app makes of right outputs in another way than the pipeline says."""
+"""What an app makes of right outputs differently than the pipeline says."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PostprocessingFinding(CauseFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeFinding(PostprocessingFinding):
-    """Boxes or scores are computed from the outputs in another way."""
+    """Boxes or scores are computed from the outputs differently."""
 
     code: ClassVar[CauseCode] = CauseCode.POSTPROCESSING_DECODE
 
@@ -54,13 +54,13 @@ class ThresholdFinding(PostprocessingFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionFinding(PostprocessingFinding):
-    """Overlapping detections are suppressed in another way, or another number is kept."""
+    """Overlapping detections are suppressed differently, or another number is kept."""
 
     code: ClassVar[CauseCode] = CauseCode.POSTPROCESSING_NMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionLabelsFinding(PostprocessingFinding):
-    """The classes of detections are numbered in another way."""
+    """The classes of detections are numbered differently."""
 
     code: ClassVar[CauseCode] = CauseCode.OUTPUT_LABELS

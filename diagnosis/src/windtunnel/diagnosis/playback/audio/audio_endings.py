@@ -99,7 +99,14 @@ class _Pair:
     grid: Grid
 
     def misfit(self, prediction: Floats) -> float:
-        """The nRMSE of a prediction of what was fed."""
+        """The nRMSE of a prediction.
+
+        Args:
+            prediction: of what was fed.
+
+        Returns:
+            The misfit.
+        """
         squares = float(np.square((self.grid.of(prediction) - self.fed)[self.sure]).sum()) + self.rest
         return float(np.sqrt(squares / max(self.count, 1))) / self.width
 

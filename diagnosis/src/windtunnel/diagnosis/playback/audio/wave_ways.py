@@ -78,7 +78,7 @@ def wave_slots() -> Iterator[AudioSlot]:
     )
     own = AudioWay("as recorded", "samples keep their fraction", KEEP.run)
     yield AudioSlot("wave rounding", CauseCode.PREPROCESSING_DTYPE, own, rounded)
-    own = AudioWay("as recorded", "the waveform lies in [-1, 1] as it was recorded", KEEP.run)
+    own = AudioWay("as recorded", "the waveform is in [-1, 1] as it was recorded", KEEP.run)
     yield AudioSlot("gain", CauseCode.PREPROCESSING_RANGE, own, tuple(_gains()))
     emphasis = tuple(
         function_way(f"emphasis {share}", f"a pre-emphasis of {share}", _emphasis(share)) for share in (0.97, 0.95)

@@ -61,7 +61,7 @@ class Slot(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that an app does in another way.
+    """One thing that an app does differently.
 
     `name`: of the slot or the ending. `app` and `pipeline`: what each does. `numbers`: of an affine map.
     `is_general`: other differences show in the same way, and are taken where they explain as much.
@@ -173,14 +173,14 @@ class ChainSearch(Generic[S]):
         return min(one.misfit for one in self.table.best.values())
 
     def _changes(self, choices: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """One more slot in another way. The last slots first: their changes share the most values."""
+        """One more slot differently. The last slots first: their changes share the most values."""
         for place in reversed(range(len(self._slots))):
             if choices[place] == 0:
                 for choice in range(1, len(self._slots[place].others) + 1):
                     yield (*choices[:place], choice, *choices[place + 1 :])
 
     def _promising(self, changes: int) -> list[tuple[int, ...]]:
-        """Where to go on: the best with as many changes, at most two that change the same slots."""
+        """Where the search continues: the best with as many changes, at most two that change the same slots."""
         ranked = sorted(
             (misfit, choices)
             for choices, misfit in self._promises.items()

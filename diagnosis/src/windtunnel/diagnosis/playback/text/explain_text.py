@@ -82,7 +82,7 @@ class TextJudge:
         self._fed = fed
 
     def __call__(self, state: TextState) -> Iterator[Ending]:
-        """All endings of a chain: the ids as they are, moved by a number, or numbered in another way.
+        """All endings of a chain: the ids as they are, moved by a number, or numbered differently.
 
         Args:
             state: what the chain gives.
@@ -147,7 +147,7 @@ def _listed(ids: Sequence[int] | set[int]) -> str:
 
 def _mapping_words(mapping: Mapping[int, int]) -> str:
     shown = ", ".join(f"{left} is {right}" for left, right in sorted(mapping.items())[:5])
-    return f"ids are numbered in another way: {shown}" + (", ..." if len(mapping) > 5 else "")
+    return f"ids are numbered differently: {shown}" + (", ..." if len(mapping) > 5 else "")
 
 
 def _renumbered(given: Ids, fed: Ids) -> dict[int, int] | None:

@@ -151,7 +151,7 @@ def _form_words(form: str, strip: bool) -> str:
 
 
 def _tokenize(step: Step) -> Iterator[TextSlot]:
-    """The slots of a tokenizer: one for each thing that an app may do in another way."""
+    """The slots of a tokenizer: one for each thing that an app may do differently."""
     kind = step.fields["kind"]
     kinds = [TextWay(other, f"a tokenizer of the kind {other}", _change(kind=other))
              for other in ("wordpiece", "whitespace") if other != kind and kind != "bpe"]  # fmt: skip
