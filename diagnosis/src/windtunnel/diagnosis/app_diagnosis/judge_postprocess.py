@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from windtunnel.diagnosis.app_diagnosis.detection_slots import Floats, Found, Heads, detection_slots
 from windtunnel.diagnosis.findings.causes import Cause
@@ -130,6 +129,6 @@ class _Judge:
         return 0.0 if total == 0 else float(1 - alike / total)
 
 
-def _matches(alike: NDArray[np.bool_]) -> float:
+def _matches(alike: Any) -> float:
     """How many of both sides have one like them on the other side."""
     return float(alike.any(axis=0).sum() + alike.any(axis=1).sum())
