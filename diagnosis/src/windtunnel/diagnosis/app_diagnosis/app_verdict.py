@@ -43,7 +43,7 @@ def verdict_of(
 
 
 def _is_broken(causes: Sequence[Cause], figures: AppFigures) -> bool:
-    if any(not cause.code.startswith("preprocessing.") for cause in causes):
+    if any(not cause.code.startswith(("preprocessing.", "latency.")) for cause in causes):
         return True
     if figures.agreement is not None:
         return figures.agreement < BROKEN_AGREEMENT

@@ -23,6 +23,7 @@ from windtunnel.diagnosis.app_diagnosis.app_verdict import verdict_of
 from windtunnel.diagnosis.app_diagnosis.judge_inputs import InputJudgment, judge_inputs
 from windtunnel.diagnosis.app_diagnosis.judge_kernels import floor_of, judge_layers, judge_outputs
 from windtunnel.diagnosis.app_diagnosis.judge_labels import judge_labels
+from windtunnel.diagnosis.app_diagnosis.judge_latency import judge_layer_times, outlier_frames
 from windtunnel.diagnosis.app_diagnosis.judge_postprocess import judge_postprocess
 from windtunnel.diagnosis.app_diagnosis.replay_app import KERNELS, Replayed, fed_rows, paired, real_rows, replay
 from windtunnel.diagnosis.findings.causes import Cause
@@ -84,6 +85,7 @@ def diagnose_app(
     labels = _labels(facts, kept, runs)
     figures = _figures(facts, kept, runs, inputs)
     causes = [*inputs.causes, *causes, *labels, *_postprocess(facts, kept, parsed)]
+    causes += judge_layer_times(facts, recording)
     failed = failed_assertions(assertions, kept, inputs.reference)
     verdict, reasons = verdict_of(causes, figures, inputs, failed)
     gaps = tuple(Finding("recording.gap", gap, "record again if the missing part matters") for gap in recording.gaps)
@@ -92,7 +94,7 @@ def diagnose_app(
         reasons=reasons,
         causes=tuple(causes),
         excluded=inputs.excluded,
-        findings=(*failed, *gaps),
+        findings=(*failed, *gaps, *outlier_frames(recording)),
         figures=figures,
         coverage=coverage,
         layers=layers,

@@ -91,3 +91,25 @@ FRAMES_POSTPROCESSED: Annotated[
     int,
     Threshold("frames", "The detections of this many frames are made again.", "chosen", "Bounds the time."),
 ] = 12
+
+FRAMES_TIMED: Annotated[
+    int,
+    Threshold("frames", "From as many timed frames on, outliers are reported.", "chosen", "Fewer say little."),
+] = 10
+
+OUTLIER_TIMES: Annotated[
+    float,
+    Threshold(
+        "multiples of the median",
+        "A frame that takes longer is a far outlier.",
+        "chosen",
+        "Jitter of a phone that is not disturbed stays below three times the median.",
+    ),
+] = 5.0
+
+LAYERS_TIMED: Annotated[
+    int,
+    Threshold(
+        "frames", "Layers that were timed in as many frames are judged.", "chosen", "A median of fewer is noise."
+    ),
+] = 3

@@ -1,0 +1,25 @@
+"""Times that an app recorded: outliers among its frames; long stages are not faults by themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from windtunnel.diagnosis.app_diagnosis.judge_latency import outlier_frames
+from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, EdgeTimes
+
+
+def recording(total: list[float], stage: list[float]) -> EdgeRecording:
+    return EdgeRecording("a", len(total), times=EdgeTimes(np.array(total), stages={"preprocessing": np.array(stage)}))
+
+
+def test_steady_times_are_right_even_if_a_stage_takes_most() -> None:
+    assert outlier_frames(recording([100.0, *[20.0] * 20], [80.0, *[15.0] * 20])) == ()
+
+
+def test_frames_far_beyond_the_others_are_reported() -> None:
+    found = outlier_frames(recording([20.0] * 20 + [300.0], [5.0] * 21))
+    assert [one.code for one in found] == ["latency.outliers"] and "1 of 20 frames" in found[0].message
+
+
+def test_few_frames_say_nothing() -> None:
+    assert outlier_frames(recording([1.0, 1.0, 99.0], [1.0, 1.0, 99.0])) == ()
