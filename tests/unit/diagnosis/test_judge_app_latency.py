@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from windtunnel.diagnosis.app_diagnosis.judge_latency import outlier_frames
+import numpy as np
+import pytest
+
+from support.latency_models import depthwise_chain
+from windtunnel.diagnosis.app_diagnosis.judge_latency import judge_layer_times, outlier_frames
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, EdgeTimes
+from windtunnel.tflite import read_model
 
 
 def recording(total: list[float], stage: list[float]) -> EdgeRecording:
@@ -23,3 +28,14 @@ def test_frames_far_beyond_the_others_are_reported() -> None:
 
 def test_few_frames_say_nothing() -> None:
     assert outlier_frames(recording([1.0, 1.0, 99.0], [1.0, 1.0, 99.0])) == ()
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_layer_that_takes_much_longer_than_its_peers(slow: bool, tmp_path: Path) -> None:
+    facts = read_model(depthwise_chain(tmp_path / "chain.tflite"))
+    names = [facts.tensors[op.outputs[0]].name for op in facts.ops]
+    times = {name: np.full(5, 1.0) for name in names}
+    if slow:
+        times[names[4]] = np.full(5, 30.0)
+    found = judge_layer_times(facts, EdgeRecording("a", 5, times=EdgeTimes(layers=times)))
+    assert [(str(one.code), one.layer) for one in found] == ([("latency.straggler", names[4])] if slow else [])
