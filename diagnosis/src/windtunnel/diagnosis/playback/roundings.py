@@ -65,6 +65,10 @@ def _wrap(values: NDArray[Any]) -> Floats:
     return np.asarray(np.mod(np.trunc(values) + 128, 256) - 128, np.float64)
 
 
+def _wrap_256(values: NDArray[Any]) -> Floats:
+    return np.asarray(np.mod(np.trunc(values), 256), np.float64)
+
+
 def _floor(values: NDArray[Any]) -> Floats:
     return np.asarray(np.floor(values), np.float64)
 
@@ -83,6 +87,8 @@ FINE: Final = (
     Rounding("values_down", "values are truncated to whole numbers", "values", 1.0, _trunc),
     Rounding("values_nearest", "values are rounded to whole numbers", "values", 1.0, _nearest),
     Rounding("wrapped", "values wrap around at 128, as int8 does", "values", 1.0, _wrap),
+    Rounding("pixels_wrapped", "pixels above 127 are read as negative numbers (int8)", "pixels", 1.0, _wrap),
+    Rounding("wrapped_256", "values wrap around at 256, as uint8 does", "values", 1.0, _wrap_256),
 )
 _FORMATS: Final = {"RGB565": (5, 6, 5), "RGB555": (5, 5, 5), "RGB444": (4, 4, 4), "RGB332": (3, 3, 2)}
 # What leaves few different values.
