@@ -22,6 +22,8 @@ from windtunnel.diagnosis.thresholds.apps.app_thresholds import (
     DEVICE_FLOOR_ACCELERATED,
     DEVICE_TIMES,
     FRAMES_OF_LAYERS,
+    LEAST_PROBABILITY,
+    PROBABILITY_SUM,
 )
 from windtunnel.diagnosis.thresholds.confidences import DEVICE_KERNEL
 from windtunnel.tflite import ModelFacts, TensorFacts
@@ -29,8 +31,6 @@ from windtunnel.tflite.precision import precision
 from windtunnel.tflite.tensor_error import nrmse_of
 
 _REDUCED: Final = ("gpu", "nnapi", "npu", "coreml", "core_ml", "metal", "hexagon", "edgetpu", "qnn", "neuron")
-# Probabilities below this say nothing on a logarithmic scale.
-_LEAST: Final = 1e-4
 
 
 def floor_of(facts: ModelFacts, accelerator: str) -> float:
@@ -87,7 +87,12 @@ def _distances(device: NDArray[np.float64], here: Sequence[NDArray[np.float64]],
     """The limit and the nRMSE, of values or of logarithms of probabilities, whichever is further beyond."""
     sides = [(device, here)]
     if _are_probabilities(device) and device.shape[1] > 1:
-        sides.append((np.log(np.maximum(device, _LEAST)), [np.log(np.maximum(one, _LEAST)) for one in here]))
+        sides.append(
+            (
+                np.log(np.maximum(device, LEAST_PROBABILITY)),
+                [np.log(np.maximum(one, LEAST_PROBABILITY)) for one in here],
+            )
+        )
     found = []
     for values, others in sides:
         natural = max((nrmse_of(one, other) or 0.0 for one in others for other in others), default=0.0)
@@ -102,7 +107,7 @@ def _nrmse(reference: NDArray[np.float64], candidate: NDArray[np.float64]) -> fl
 
 
 def _are_probabilities(values: NDArray[np.float64]) -> bool:
-    return bool((values >= 0).all() and (np.abs(values.sum(axis=1) - 1) < 0.05).all())
+    return bool((values >= 0).all() and (np.abs(values.sum(axis=1) - 1) < PROBABILITY_SUM).all())
 
 
 def judge_layers(

@@ -21,7 +21,7 @@ from windtunnel.diagnosis.findings.kinds.postprocessing import (
 )
 from windtunnel.diagnosis.playback.synthesis.chain_search import ChainSearch, Difference, Ending
 from windtunnel.diagnosis.recording.edge_recording import Rows
-from windtunnel.diagnosis.thresholds.apps.app_thresholds import DETECTION_TOLERANCE, FRAMES_POSTPROCESSED
+from windtunnel.diagnosis.thresholds.apps.app_thresholds import DETECTION_TOLERANCE, FRAMES_POSTPROCESSED, PARTLY_ALIKE
 from windtunnel.diagnosis.thresholds.confidences import REPLAYED_INPUT
 from windtunnel.pipeline import SsdPostprocess
 from windtunnel.pipeline.postprocess.ssd import read_anchors
@@ -125,7 +125,7 @@ class _Judge:
                 boxes = (np.abs(left[0][:, None] - right[0][None]) <= DETECTION_TOLERANCE).all(axis=2)
                 scores = np.abs(left[2][:, None] - right[2][None]) <= DETECTION_TOLERANCE
                 both = boxes & scores & (left[1][:, None] + shift == right[1][None])
-                alike += 0.25 * _matches(boxes) + 0.25 * _matches(scores) + 0.5 * _matches(both)
+                alike += PARTLY_ALIKE * (_matches(boxes) + _matches(scores)) + (1 - 2 * PARTLY_ALIKE) * _matches(both)
         return 0.0 if total == 0 else float(1 - alike / total)
 
 

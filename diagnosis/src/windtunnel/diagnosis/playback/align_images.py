@@ -31,6 +31,8 @@ from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
     ALIGNED_WELL,
     FRAMES_POLISHED,
     TURNED_BETTER,
+    TURNED_SHARE,
+    WHOLE_PIXELS_WORSE,
 )
 
 Images = Sequence[NDArray[Any]]
@@ -101,7 +103,7 @@ class _Small:
         pooled = [_share(total_of([row[number] for row in sums])) for number in range(len(ORIENTATIONS))]
         own = ORIENTATIONS.index(self._own.orientation)
         best = int(np.argmin(pooled))
-        most = own if pooled[own] <= pooled[best] * TURNED_BETTER + 1e-4 else best
+        most = own if pooled[own] <= pooled[best] * TURNED_BETTER + TURNED_SHARE / 10 else best
         chosen = [self._turned(row, most, own) for row in sums]
         together = _share(total_of([row[number] for row, number in zip(sums, chosen, strict=True)]))
         return Alignment(framing, tuple(ORIENTATIONS[number] for number in chosen), together)
@@ -110,7 +112,7 @@ class _Small:
         """The orientation of one frame: that of most frames, unless another one is clearly better."""
         shares = [_share(one) for one in sums]
         for likely in (most, own):
-            if shares[likely] <= min(shares) * TURNED_BETTER + 1e-3:
+            if shares[likely] <= min(shares) * TURNED_BETTER + TURNED_SHARE:
                 return likely
         return int(np.argmin(shares))
 
@@ -176,7 +178,7 @@ def polished(start: Alignment, raw: Images, fed: Images, own: Geometry) -> Align
     figures, best = _descend(lambda moved: misfit(_moved(start.framing, moved)), misfit(start.framing), (0.004, 0.0005))
     framing = _moved(start.framing, figures)
     whole = _at_whole_pixels(framing, [start.orientations[index].of(raw[index]).shape for index in few], own.size)
-    if whole is not None and (found := misfit(whole)) <= best * 1.05:
+    if whole is not None and (found := misfit(whole)) <= best * WHOLE_PIXELS_WORSE:
         framing, best = whole, found
     return replace(start, framing=framing, unexplained=best)
 

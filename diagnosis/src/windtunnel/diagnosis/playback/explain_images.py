@@ -38,15 +38,15 @@ from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler
 from windtunnel.diagnosis.playback.roundings import EXACT, roundings_for
 from windtunnel.diagnosis.playback.synthesis.table import Table
 from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
+    DEEPLY_TRIED,
     EXPLAINED_RATIO,
     HOPELESS_TIMES,
     INSIDE_LEAST,
     PIXELS_JUDGED,
     ROUNDING_MISFIT,
+    TURNED_SHARE,
 )
 
-# After the geometry, so many candidates are tried with all colors.
-_DEEPLY: Final = 3
 Families = frozenset[CauseCode]
 
 
@@ -84,7 +84,7 @@ class ImageSearch:
         # Before it is polished: then shares are of the images themselves.
         nearest = min(found, key=lambda one: one.unexplained)
         alignments = [self._polished(one) if one is nearest and number else one for number, one in enumerate(found)]
-        hopeless = HOPELESS_TIMES * min(one.unexplained for one in alignments) + 1e-3
+        hopeless = HOPELESS_TIMES * min(one.unexplained for one in alignments) + TURNED_SHARE
         placed = [
             one
             for number, alignment in enumerate(alignments)
@@ -122,7 +122,7 @@ class ImageSearch:
 
     def _worth(self, placed: Sequence[Any]) -> list[Any]:
         """The best geometries, and those that differ less from the pipeline."""
-        chosen = list(placed[:_DEEPLY])
+        chosen = list(placed[:DEEPLY_TRIED])
         simple = [self._is_framed, self._is_sampled, self._is_own]
         for is_simple in simple:
             chosen += [one for one in placed if is_simple(one[1])][:1]

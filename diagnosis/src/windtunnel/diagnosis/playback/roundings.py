@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import COARSE_VALUES, FINE_VALUES
+
 Floats = NDArray[np.float64]
 
 
@@ -126,11 +128,6 @@ def roundings_for(fed: Sequence[NDArray[Any]]) -> tuple[Rounding, ...]:
     """
     joined = np.concatenate(fed)
     distinct = max(len(np.unique(np.round(joined[:, channel], 6))) for channel in range(joined.shape[1]))
-    if distinct > _FINE_VALUES:
+    if distinct > FINE_VALUES:
         return ()
-    return FINE + (COARSE if distinct <= _COARSE_VALUES else ())
-
-
-# An 8-bit image has at most 256 values, in each way to normalize it; some room for values that float32 rounds.
-_FINE_VALUES: Final = 700
-_COARSE_VALUES: Final = 230
+    return FINE + (COARSE if distinct <= COARSE_VALUES else ())

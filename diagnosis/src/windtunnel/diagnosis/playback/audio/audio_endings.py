@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.playback.synthesis.chain_search import Difference, Ending
 from windtunnel.diagnosis.playback.synthesis.grid import Grid
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import AUDIO_LEAST_INSIDE, AUDIO_OVERLAP
 from windtunnel.pipeline import Values
 
 Floats = NDArray[np.float64]
-# Of what a hypothesis gives, so much must be left where the app's frames or bands are more or fewer.
-_OVERLAP: Final = 0.3
 _TINY: Final = 1e-12
-# Values that are enough for a scale and an offset.
-_LEAST_INSIDE: Final = 20
 _FINE: Final = "values as the steps give them"
 _STEADY: Final = "all samples are scaled in the same way"
 
@@ -122,7 +119,7 @@ def _paired(given: Floats, fed: Floats, audio: FedAudio) -> _Pair | None:
     """Both cut to what they share; None: that is too little. What the app filled in must be constant."""
     least = tuple(slice(0, min(sizes)) for sizes in zip(given.shape, fed.shape, strict=True))
     kept, sure = fed[least], audio.sure[least]
-    if kept.size < _OVERLAP * fed.size or not sure.any():
+    if kept.size < AUDIO_OVERLAP * fed.size or not sure.any():
         return None
     if kept.shape == fed.shape:
         return _Pair(given[least], fed, sure, 0.0, int(sure.sum()), audio.width, audio.grid)
@@ -216,7 +213,7 @@ def _lines(given: Floats, fed: Floats, pair: _Pair) -> Iterator[tuple[float, flo
     if line is not None:
         yield line
     inside = pair.sure & pair.grid.inside(fed) if pair.grid.step else pair.sure
-    if inside.sum() < max(_LEAST_INSIDE, 1) or inside.sum() == pair.sure.sum():
+    if inside.sum() < max(AUDIO_LEAST_INSIDE, 1) or inside.sum() == pair.sure.sum():
         return
     if (line := _line(given[inside], fed[inside])) is not None:
         yield line

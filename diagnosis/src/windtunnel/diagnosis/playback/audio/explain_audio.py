@@ -25,9 +25,12 @@ from windtunnel.diagnosis.playback.synthesis.chain_search import Chained, ChainS
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.diagnosis.playback.synthesis.grid import EVERY, Grid
 from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
+    AUDIO_DEVIATIONS,
+    AUDIO_LEAST_SURE,
     AUDIO_MISFIT,
     AUDIO_NOISE_TIMES,
     AUDIO_STEPS,
+    AUDIO_UNSURE,
     AUDIO_VALUES_JUDGED,
     FRAMES_EXPLAINED,
 )
@@ -37,9 +40,6 @@ from windtunnel.tflite.tensor_error import nrmse_of
 
 # Of the waveform; what rounding to float32 adds.
 _NOISE: Final = 1e-7
-_DEVIATIONS: Final = 8.0
-# A value is unsure if that noise moves it by this share of the range.
-_UNSURE: Final = 1e-4
 _EXPONENTS: Final = {"ln": np.e, "log10": 10.0, "db": 10**0.1}
 
 
@@ -120,13 +120,13 @@ def _fed_audio(
     noisy = Values(parts, values.kind, place=values.place, sample_rate_hz=values.sample_rate_hz)
     moved = np.abs(finished(advance(noisy, steps)).astype(np.float64) * after[0] + after[1] - reference)
     span = float(np.ptp(reference)) or 1.0
-    sure = moved <= _UNSURE * span
-    if sure.mean() < 0.1:
+    sure = moved <= AUDIO_UNSURE * span
+    if sure.mean() < AUDIO_LEAST_SURE:
         sure = np.ones_like(sure)
     spread = float(fed[sure].std())
     # A constant has no width of its own.
     of = fed if spread > 0 else reference
-    width = min(float(np.ptp(of[sure])) or 1.0, _DEVIATIONS * (float(of[sure].std()) or 1.0))
+    width = min(float(np.ptp(of[sure])) or 1.0, AUDIO_DEVIATIONS * (float(of[sure].std()) or 1.0))
     natural = float(np.sqrt(np.mean(np.square(moved[sure])))) / span
     audio = FedAudio(fed, sure, max(width, 1e-12), after, grid)
     return audio, max(AUDIO_MISFIT, AUDIO_NOISE_TIMES * natural, AUDIO_STEPS * grid.step / audio.width)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.playback.synthesis.table import Table
@@ -19,14 +19,13 @@ from windtunnel.diagnosis.thresholds.apps.playback_thresholds import (
     CHAIN_BEAM,
     CHAIN_DEPTH,
     CHAIN_EVALUATIONS,
+    CHAIN_KEPT,
     CHAIN_NEAR,
     EXPLAINED_RATIO,
 )
 from windtunnel.errors import WindtunnelError
 
 S = TypeVar("S")
-# Values that are kept for the changes behind them.
-_KEPT: Final = 96
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ class ChainSearch(Generic[S]):
     def _keep(self, choices: tuple[int, ...], state: S) -> None:
         if len(choices) == len(self._slots):
             return
-        if len(self._kept) >= _KEPT:
+        if len(self._kept) >= CHAIN_KEPT:
             oldest = next(one for one in self._kept if one)
             del self._kept[oldest]
         self._kept[choices] = state

@@ -113,3 +113,33 @@ LAYERS_TIMED: Annotated[
         "frames", "Layers that were timed in as many frames are judged.", "chosen", "A median of fewer is noise."
     ),
 ] = 3
+
+PROBABILITY_SUM: Annotated[
+    float,
+    Threshold(
+        "distance from 1",
+        "Outputs whose sum is nearer to 1 are probabilities, and are compared as logarithms too.",
+        "derived",
+        "Rounding of a quantized softmax of many classes.",
+    ),
+] = 0.05
+
+LEAST_PROBABILITY: Annotated[
+    float,
+    Threshold(
+        "probability",
+        "Smaller probabilities are not distinguished on a logarithmic scale.",
+        "chosen",
+        "Half a step of an 8-bit softmax is 0.002; float32 distinguishes far less.",
+    ),
+] = 1e-4
+
+PARTLY_ALIKE: Annotated[
+    float,
+    Threshold(
+        "share of a detection",
+        "A detection with the right box, or the right score, counts this much.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.25

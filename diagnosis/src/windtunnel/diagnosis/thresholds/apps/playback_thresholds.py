@@ -235,3 +235,123 @@ RENUMBERED_SHARE: Annotated[
     float,
     Threshold("share of ids", "This share of them must follow it.", "chosen", "A numbering has no exceptions."),
 ] = 0.95
+
+ROUNDING_SLACK: Annotated[
+    float,
+    Threshold(
+        "share of a step",
+        "A value is right between what a rounding gives for pixels this much lower and higher.",
+        "chosen",
+        "Another implementation moves a pixel by less than one level, which a rounding turns into a step.",
+    ),
+] = 0.1
+
+FINE_VALUES: Annotated[
+    int,
+    Threshold(
+        "values of a channel",
+        "With more different values, nothing was rounded on the way.",
+        "derived",
+        "256 levels, each with some values that float32 rounds differently.",
+    ),
+] = 700
+
+COARSE_VALUES: Annotated[
+    int,
+    Threshold(
+        "values of a channel",
+        "With fewer different values, roundings to few bits or decimals are tried.",
+        "derived",
+        "Below the 256 levels of 8 bits.",
+    ),
+] = 230
+
+DEEPLY_TRIED: Annotated[
+    int,
+    Threshold(
+        "geometries",
+        "This many of the best geometries are tried with all colors, ranges and roundings.",
+        "chosen",
+        "Bounds the time.",
+    ),
+] = 3
+
+WHOLE_PIXELS_WORSE: Annotated[
+    float,
+    Threshold(
+        "ratio of unexplained shares",
+        "A window at whole pixels is taken if it leaves no more than this many times the share.",
+        "chosen",
+        "Apps cut at whole pixels.",
+    ),
+] = 1.05
+
+TURNED_SHARE: Annotated[
+    float,
+    Threshold(
+        "share of variance",
+        "Orientations of a frame that differ by no more are the same.",
+        "chosen",
+        "Rounding of small copies.",
+    ),
+] = 1e-3
+
+AUDIO_UNSURE: Annotated[
+    float,
+    Threshold(
+        "share of the range",
+        "Values that a noise of float32 moves by more are not judged.",
+        "chosen",
+        "Logarithms of silence follow the last bits of the waveform.",
+    ),
+] = 1e-4
+
+AUDIO_DEVIATIONS: Annotated[
+    float,
+    Threshold(
+        "standard deviations",
+        "A range beyond this many is that of a few values only.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 8.0
+
+AUDIO_LEAST_SURE: Annotated[
+    float,
+    Threshold(
+        "share of values",
+        "If fewer values are sure, all are judged.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.1
+
+AUDIO_OVERLAP: Annotated[
+    float,
+    Threshold(
+        "share of values",
+        "Frames of another grid are compared if they share this much.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.3
+
+AUDIO_LEAST_INSIDE: Annotated[
+    int,
+    Threshold(
+        "values",
+        "A line is fitted to this many values that a quantized input does not clip.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 20
+
+CHAIN_KEPT: Annotated[
+    int,
+    Threshold(
+        "results",
+        "Results of steps that are kept for later hypotheses.",
+        "chosen",
+        "Bounds the memory.",
+    ),
+] = 96
