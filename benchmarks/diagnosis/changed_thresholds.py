@@ -12,7 +12,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
 
 import windtunnel.diagnosis
-from windtunnel.diagnosis.thresholds import confidences
+from windtunnel.diagnosis.thresholds import apps, confidences
 from windtunnel.diagnosis.thresholds.threshold import threshold_modules, thresholds_of
 
 Result = TypeVar("Result")
@@ -22,8 +22,15 @@ FACTORS = (1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
 
 
 def known_thresholds() -> dict[str, Any]:
-    """Every threshold of the library by its name, with its value; no confidences: nothing is compared with them."""
-    modules = (module for module in threshold_modules() if module is not confidences)
+    """Every threshold about two models by its name, with its value.
+
+    No confidences: nothing is compared with them. No thresholds about apps: benchmarks/app_diagnosis has their cases.
+    """
+    modules = (
+        module
+        for module in threshold_modules()
+        if module is not confidences and not module.__name__.startswith(apps.__name__)
+    )
     return {name: value for module in modules for name, value, _ in thresholds_of(module)}
 
 

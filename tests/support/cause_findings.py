@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.kinds import (
+    apps,
     constants,
     kernels,
     latency,
@@ -14,6 +15,8 @@ from windtunnel.diagnosis.findings.kinds import (
     model_ends,
     non_finite,
     ops,
+    postprocessing,
+    preprocessing,
     ranges,
     scales,
 )
@@ -29,6 +32,19 @@ _CONSTANT: Final[Mapping[str, Any]] = {
     "values": 9,
     "relative_difference": 0.21,
     "factors": (0.5,),
+}
+_FED: Final[Mapping[str, Any]] = {
+    "app": "one thing",
+    "pipeline": "another thing",
+    "proof": preprocessing.Proof(0.4, 0.2, 0.001, 8),
+    "how": "do the other thing",
+}
+_DETECTED: Final[Mapping[str, Any]] = {
+    "app": "one thing",
+    "pipeline": "another thing",
+    "without": 0.5,
+    "explained": 0.01,
+    "frames": 8,
 }
 _RANGE: Final[Mapping[str, Any]] = {
     "tensors": ("conv",),
@@ -147,6 +163,23 @@ FINDINGS: Final[tuple[CauseFinding, ...]] = (
         slower_than_expected=(latency.SlowOp(1, 2.0, 0.5),),
         advice="replace these ops",
     ),
+    preprocessing.ChannelOrderFinding(**_FED, order=(2, 1, 0)),
+    preprocessing.LayoutFinding(**_FED),
+    preprocessing.ResizeFinding(**_FED, method="nearest"),
+    preprocessing.CropFinding(**_FED, framing="center"),
+    preprocessing.ValueRangeFinding(**_FED, scale=(2.0,), offset=(-1.0, -1.0, -0.9)),
+    preprocessing.OrientationFinding(**_FED, turned=3, of_frames=8),
+    preprocessing.DtypeFinding(**_FED, rounding="pixels_down"),
+    preprocessing.ColorFinding(**_FED, change="gamma 0.455"),
+    preprocessing.SpectrogramFinding(**_FED, step="log"),
+    preprocessing.ResamplingFinding(**_FED, step="resample"),
+    preprocessing.TextFinding(**_FED, step="lowercase"),
+    postprocessing.DecodeFinding(**_DETECTED, step="scales"),
+    postprocessing.ThresholdFinding(**_DETECTED, step="threshold"),
+    postprocessing.SuppressionFinding(**_DETECTED, step="iou"),
+    postprocessing.DetectionLabelsFinding(**_DETECTED, step="labels"),
+    apps.DeviceKernelDiffers(tensor="conv", nrmse=0.3, limit=0.02, frames=8, op="CONV_2D"),
+    apps.LabelsMoved(mapping={"0": 1, "1": 2}, shift=1, accuracy=0.1, accuracy_renumbered=0.9, how="subtract 1"),
 )
 
 

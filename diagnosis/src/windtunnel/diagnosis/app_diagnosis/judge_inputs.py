@@ -108,7 +108,10 @@ def _with(
     return replace(
         total,
         causes=(*total.causes, *_causes(explanation)),
-        excluded=(*total.excluded, *(Exclusion("preprocessing", note, "input_note") for note in explanation.notes)),
+        excluded=(
+            *total.excluded,
+            *(Exclusion("preprocessing", note, rule="input_note") for note in explanation.notes),
+        ),
         reference=shaped,
         nrmse={**total.nrmse, tensor.name: explanation.before},
         unexplained=(*total.unexplained, *_unexplained(explanation)),
