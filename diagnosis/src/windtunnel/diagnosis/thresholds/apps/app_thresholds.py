@@ -118,7 +118,7 @@ PROBABILITY_SUM: Annotated[
     float,
     Threshold(
         "distance from 1",
-        "Outputs whose sum is nearer to 1 are probabilities, and are compared as logarithms too.",
+        "Outputs whose sum is closer to 1 are probabilities, and are compared as logarithms too.",
         "derived",
         "Rounding of a quantized softmax of many classes.",
     ),
