@@ -83,7 +83,7 @@ STRUCTURE = {
     "playback/audio/audio_endings.py": {"_TINY"},
     "playback/audio/explain_audio.py": {"_EXPONENTS", "_NOISE"},
     "playback/audio/spectral_ways.py": {"_FLOORS", "_HIGHS", "_LOWS", "_SCALES", "_SECONDS"},
-    "playback/audio/wave_ways.py": {"RATES", "_GAINS"},
+    "playback/audio/wave_ways.py": {"RATES", "_BITS", "_GAINS"},
     "playback/color_maps.py": {"_GAMMAS", "_LUMA"},
     "playback/framing.py": {"ORIENTATIONS"},
     "playback/image_hypotheses.py": {"KNOWN_RANGES", "ORDERS", "STRAIGHT"},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from support.app_models import CLASSES, SIDE, image_classifier
+from support.app_models import CLASSES, SIDE, image_classifier, two_image_classifier
 from windtunnel.diagnosis.app_diagnosis.app_assertions import load_assertions
 from windtunnel.diagnosis.app_diagnosis.diagnose_app import diagnose_app
 from windtunnel.diagnosis.app_diagnosis.diagnose_files import diagnose_files
@@ -149,6 +149,26 @@ def test_a_recording_of_another_model_is_refused(model: Path) -> None:
         diagnose_app(model, replace(recording, inputs={"": np.zeros((FRAMES, 5), np.float32)}, raw={}), PIPELINE)
     with pytest.raises(InvalidInput, match="the recording has the input 'other'"):
         diagnose_app(model, replace(recording, inputs={"other": recording.inputs[""]}), PIPELINE)
+
+
+def test_each_of_several_inputs_has_its_own_pipeline_and_raw_samples(tmp_path: Path) -> None:
+    model = two_image_classifier(tmp_path / "two.tflite")
+    steps = {"image": PIPELINE["steps"], "depth": PIPELINE["steps"]}
+    pipeline = {"schema": PIPELINE["schema"], "inputs": {name: {"steps": one} for name, one in steps.items()}}
+    raw = {"image": photos(), "depth": photos()[::-1]}
+    right = {name: np.asarray(Pipeline.parse(PIPELINE).apply(one), np.float32) for name, one in raw.items()}
+    fed = {"image": right["image"], "depth": right["depth"][:, :, ::-1]}
+    runner = Runner(model)
+    frames = [{name: one[number].reshape(1, -1) for name, one in fed.items()} for number in range(FRAMES)]
+    outputs = np.stack([next(iter(runner.run(one).values()))[0] for one in frames])
+    recording = EdgeRecording("app", FRAMES, raw=raw, inputs=fed, outputs={"": outputs})
+    (cause,) = diagnose_app(model, recording, pipeline).causes
+    assert (str(cause.code), cause.evidence["input"]) == ("preprocessing.orientation", "depth")
+    assert "input depth" in cause.words()[0]
+    assert diagnose_app(model, replace(recording, inputs=right), pipeline).figures.input_nrmse == {
+        "image": 0.0,
+        "depth": 0.0,
+    }
 
 
 def test_files_several_recordings_a_reference_and_assertions(model: Path, tmp_path: Path) -> None:

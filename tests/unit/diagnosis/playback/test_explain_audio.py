@@ -118,6 +118,7 @@ def test_another_implementation_is_right(dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("code", "step", "app"),
     [
+        ("dtype", "", lambda wave: ranged(front_end(np.rint(wave * 32) / 32))),
         ("spectrogram", "window", lambda wave: ranged(front_end(wave, window="hamming"))),
         ("spectrogram", "window", lambda wave: ranged(front_end(wave, periodic=False))),
         ("spectrogram", "window", lambda wave: ranged(front_end(wave, window="boxcar"))),

@@ -105,9 +105,10 @@ def _with(
         return replace(total, reference=shaped, nrmse={**total.nrmse, tensor.name: None})
     rows = real_rows(fed, tensor)
     explanation = explain_inputs(pipeline, raw, rows, reference, recording.sample_rate_hz, _grid(tensor))
+    several = len(recording.inputs) > 1
     return replace(
         total,
-        causes=(*total.causes, *_causes(explanation)),
+        causes=(*total.causes, *_causes(explanation, tensor.name if several else None)),
         excluded=(
             *total.excluded,
             *(Exclusion("preprocessing", note, rule="input_note") for note in explanation.notes),
@@ -137,10 +138,14 @@ def _grid(tensor: TensorFacts) -> Grid:
     return Grid(float(quantization.scales[0]), low, high, int(quantization.zero_points[0]))
 
 
-def _causes(explanation: Explanation) -> tuple[Cause, ...]:
+def _causes(explanation: Explanation, name: str | None) -> tuple[Cause, ...]:
+    """The causes of one input, which matters most first. `name`: of the input, if the model has several."""
     partly = explanation.after > UNEXPLAINED
     confidence = PARTLY_REPLAYED_INPUT if partly else REPLAYED_INPUT
-    found = [Cause(finding, confidence, verified=not partly, rule="input_replayed") for finding in explanation.findings]
+    found = [
+        Cause(replace(finding, input=name), confidence, verified=not partly, rule="input_replayed")
+        for finding in explanation.findings
+    ]
     # What matters most is first: without it, the explanation leaves most.
     order = sorted(zip(found, explanation.findings, strict=True), key=lambda one: -one[1].proof.without)
     return tuple(cause for cause, _ in order)

@@ -7,9 +7,9 @@ from typing import ClassVar, Final
 
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
-from windtunnel.diagnosis.findings.document import in_fix
+from windtunnel.diagnosis.findings.document import OPTIONAL, in_fix
 from windtunnel.diagnosis.findings.fixes import Fix
-from windtunnel.plain_text import figure
+from windtunnel.plain_text import figure, layer_title
 
 _DIGITS: Final = ".4g"
 
@@ -37,12 +37,16 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessingFinding(CauseFinding):
-    """The base of all: `app` and `pipeline` say in words what each does; `how` is the action that fixes it."""
+    """The base of all: `app` and `pipeline` say in words what each does; `how` is the action that fixes it.
+
+    `input`: of a model with several inputs.
+    """
 
     is_family: ClassVar[bool] = True
     app: str
     pipeline: str
     proof: Proof
+    input: str | None = field(default=None, metadata=OPTIONAL)
     how: str = field(default="", metadata=in_fix("action"))
 
     def fix(self) -> Fix:
@@ -51,7 +55,8 @@ class PreprocessingFinding(CauseFinding):
 
     def words(self) -> tuple[str, ...]:
         """Both sides, and the replay."""
-        return (f"app: {self.app}; pipeline: {self.pipeline}", self.proof.words())
+        where = "" if self.input is None else f"input {layer_title(self.input)}: "
+        return (f"{where}app: {self.app}; pipeline: {self.pipeline}", self.proof.words())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ Array = NDArray[Any]
 AudioWay = Way[Values]
 AudioSlot = Slot[Values]
 RATES: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_BITS: Final = (8, 4, 5, 6, 7, 10, 12)
 _GAINS: Final = (32_768.0, 32_767.0, 1 / 32_768, 255.0, 128.0, 1 / 255, 0.5, 2.0, 0.1, 10.0)
 KEEP: Final = AudioWay("as it is", "values are not changed", lambda values: values)
 
@@ -71,7 +72,7 @@ def wave_slots() -> Iterator[AudioSlot]:
     """
     rounded = (
         function_way("whole", "samples are truncated to whole numbers before they are scaled", np.trunc),
-        function_way("8 bits", "samples are rounded to 8 bits", lambda wave: np.rint(wave * 128) / 128),
+        *(function_way(f"{bits} bits", f"samples are rounded to {bits} bits", _bits(bits)) for bits in _BITS),
         function_way("8 bits down", "samples are truncated to 8 bits", lambda wave: np.floor(wave * 128) / 128),
         function_way("8 bits cut", "samples are truncated to 8 bits", lambda wave: np.trunc(wave * 128) / 128),
         function_way("127", "samples are rounded to 8 bits", lambda wave: np.rint(wave * 127) / 127),
@@ -85,6 +86,11 @@ def wave_slots() -> Iterator[AudioSlot]:
     )
     own = AudioWay("none", "no pre-emphasis", KEEP.run)
     yield AudioSlot("pre-emphasis", CauseCode.PREPROCESSING_SPECTROGRAM, own, emphasis)
+
+
+def _bits(bits: int) -> Callable[[Array], Array]:
+    steps = 2 ** (bits - 1)
+    return lambda wave: np.asarray(np.rint(wave * steps) / steps)
 
 
 def _gains() -> Iterator[AudioWay]:
