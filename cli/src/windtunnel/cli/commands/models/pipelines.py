@@ -25,7 +25,13 @@ _force_option = click.option("--force", is_flag=True, help="Replace files that e
 
 @click.group()
 def pipelines() -> None:
-    """Shows ready pipelines (pipeline.json), and guesses the one that a model is made for."""
+    """Shows ready pipelines (pipeline.json), and guesses the one that a model is made for.
+
+    \b
+    windtunnel pipelines list
+    windtunnel pipelines show mobilenet_v2 > pipeline.json
+    windtunnel pipelines guess model.tflite -o pipeline.json
+    """
 
 
 @pipelines.command("list")
