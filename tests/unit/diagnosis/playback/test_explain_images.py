@@ -138,3 +138,20 @@ def test_a_model_with_planes_of_channels() -> None:
 def test_a_crop_of_the_pipeline_that_the_app_leaves_out() -> None:
     steps = [{"op": "resize", "size": [72, 72]}, {"op": "central_crop", "size": list(SIZE)}, STEPS[1]]
     assert codes(explain([signed(rounded(photo)) for photo in photos()], steps)) == ["crop"]
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_letterbox_that_rounds_to_whole_pixels_differently_is_right(later: int) -> None:
+    wanted = (60, 50)
+    steps = [{"op": "letterbox", "size": list(wanted), "value": 114}, STEPS[1]]
+    fed = []
+    for photo in photos():
+        fit = max(photo.shape[0] / wanted[0], photo.shape[1] / wanted[1])
+        inner = round(photo.shape[0] / fit), round(photo.shape[1] / fit)
+        top, left = ((side - size + later) // 2 for side, size in zip(wanted, inner, strict=True))
+        image = np.full((*wanted, 3), 114.0)
+        image[top : top + inner[0], left : left + inner[1]] = np.rint(resize(photo[None], inner)[0])
+        fed.append(signed(image))
+    found = explain(fed, steps)
+    assert not found.findings
+    assert codes(explain([one[..., ::-1] for one in fed], steps)) == ["channel_order"]

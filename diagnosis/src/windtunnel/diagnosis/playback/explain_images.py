@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.playback.align_images import Alignment, align, polished
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap, color_maps, finest_gamma
-from windtunnel.diagnosis.playback.framing import Geometry, Orientation
+from windtunnel.diagnosis.playback.framing import LETTERBOXES, Geometry, Orientation
 from windtunnel.diagnosis.playback.image_hypotheses import (
     KNOWN_RANGES,
     ORDERS,
@@ -84,6 +84,7 @@ class ImageSearch:
         # Before it is polished: then shares are of the images themselves.
         nearest = min(found, key=lambda one: one.unexplained)
         alignments = [self._polished(one) if one is nearest and number else one for number, one in enumerate(found)]
+        alignments += self._letterboxes(alignments[0])
         hopeless = HOPELESS_TIMES * min(one.unexplained for one in alignments) + TURNED_SHARE
         placed = [
             one
@@ -95,6 +96,12 @@ class ImageSearch:
         for _, geometry, turned, pixels in self._worth(placed):
             self._colors(geometry, turned, pixels)
         return self.simplest()
+
+    def _letterboxes(self, own: Alignment) -> list[Alignment]:
+        """The same letterbox with other roundings to whole pixels: small copies do not distinguish them."""
+        if self._geometry.framing.name != "letterbox":
+            return []
+        return [replace(own, framing=replace(self._geometry.framing, name=name)) for name in LETTERBOXES]
 
     def _polished(self, alignment: Alignment) -> Alignment:
         if alignment.framing.name != "window" or alignment.framing == self._geometry.framing:

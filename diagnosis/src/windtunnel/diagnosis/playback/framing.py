@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler, Span, sampler_of, span_taps, weighted
 from windtunnel.pipeline import Step
 
+# Letterboxes that round sizes and gaps to whole pixels differently, which no pipeline states.
+LETTERBOXES: Final = ("letterbox_whole", "letterbox_whole_later", "letterbox_nearest", "letterbox_nearest_later")
 GEOMETRY: Final = frozenset({"resize", "central_crop", "letterbox", "rotate", "mirror"})
 _TURNS: Final = ("as it is", "rotated by 90° counter-clockwise", "rotated by 180°", "rotated by 90° clockwise")
 
@@ -107,7 +109,7 @@ class Framing:
             The window.
         """
         if self.name.startswith("letterbox"):
-            return _letterbox(height, width, size, self.pad, centered=self.name == "letterbox")
+            return _letterbox(height, width, size, self.pad, self.name)
         if self.name == "pixels" or self.name == "pixels_corner":
             part = min(1.0, size[0] / height), min(1.0, size[1] / width)
         elif self.windows is not None:
@@ -134,6 +136,7 @@ class Framing:
             "corner": "the part at the top left with the aspect of the input is taken",
             "corner_end": "the part at the bottom right with the aspect of the input is taken",
             "letterbox": f"the whole image is fitted inside and padded with {pad} around it",
+            **dict.fromkeys(LETTERBOXES, f"the whole image is fitted inside and padded with {pad}, one pixel beside"),
             "letterbox_corner": f"the whole image is fitted into the top left and padded with {pad}",
             "pixels": "the center is cut out without resizing",
             "pixels_corner": "the top left is cut out without resizing",
@@ -148,13 +151,19 @@ class Framing:
         return said
 
 
-def _letterbox(height: int, width: int, size: tuple[int, int], pad: tuple[float, ...], *, centered: bool) -> Window:
+def _letterbox(height: int, width: int, size: tuple[int, int], pad: tuple[float, ...], name: str) -> Window:
     # As tf.image.resize_with_pad: the gap is that of the size before it is cut to whole pixels.
     fit = max(height / size[0], width / size[1])
     fitted = height / fit + 1e-4, width / fit + 1e-4
-    tall, wide = max(1, int(fitted[0])), max(1, int(fitted[1]))
-    top = int(max(0.0, (size[0] - fitted[0]) / 2 + 1e-4)) if centered else 0
-    left = int(max(0.0, (size[1] - fitted[1]) / 2 + 1e-4)) if centered else 0
+    whole = round if name.startswith("letterbox_nearest") else int
+    tall, wide = max(1, whole(fitted[0])), max(1, whole(fitted[1]))
+    if name == "letterbox":
+        top, left = (int(max(0.0, (side - inner) / 2 + 1e-4)) for side, inner in zip(size, fitted, strict=True))
+    elif name == "letterbox_corner":
+        top = left = 0
+    else:
+        later = int(name.endswith("_later"))
+        top, left = ((side - inner + later) // 2 for side, inner in ((size[0], tall), (size[1], wide)))
     into = (top / size[0], left / size[1], tall / size[0], wide / size[1])
     return Window(into=into, pad=pad)
 

@@ -13,7 +13,7 @@ from windtunnel.diagnosis.findings.kinds.preprocessing import Proof
 from windtunnel.diagnosis.playback.align_images import align
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap
 from windtunnel.diagnosis.playback.explain_images import ImageSearch, frames_of, is_alike
-from windtunnel.diagnosis.playback.framing import GEOMETRY, Geometry, geometry_of
+from windtunnel.diagnosis.playback.framing import GEOMETRY, LETTERBOXES, Geometry, geometry_of
 from windtunnel.diagnosis.playback.image_hypotheses import Judged, OwnValues, Range
 from windtunnel.diagnosis.playback.image_words import finding_of
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
@@ -72,9 +72,11 @@ def explain_image_inputs(
         return Explanation((), before, before, len(raw))
     found, notes = _without_alike(search, search.run(), geometry)
     proof_of = _Proofs(search, found, before, len(picked))
-    findings = tuple(
-        finding_of(code, found.hypothesis, geometry, own, proof_of(code)) for code in sorted(found.hypothesis.families)
-    )
+    families = set(found.hypothesis.families)
+    if found.hypothesis.geometry.framing.name in LETTERBOXES:
+        families.discard(CauseCode.PREPROCESSING_CROP)
+        notes = (*notes, "the app's letterbox rounds to whole pixels differently, which the pipeline does not state")
+    findings = tuple(finding_of(code, found.hypothesis, geometry, own, proof_of(code)) for code in sorted(families))
     return Explanation(findings, before, found.misfit, len(picked), notes)
 
 
