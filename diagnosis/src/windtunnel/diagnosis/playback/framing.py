@@ -136,7 +136,7 @@ class Framing:
             "corner": "the part at the top left with the aspect of the input is taken",
             "corner_end": "the part at the bottom right with the aspect of the input is taken",
             "letterbox": f"the whole image is fitted inside and padded with {pad} around it",
-            **dict.fromkeys(LETTERBOXES, f"the whole image is fitted inside and padded with {pad}, one pixel beside"),
+            **dict.fromkeys(LETTERBOXES, f"the whole image is fitted inside and padded with {pad}, shifted by a pixel"),
             "letterbox_corner": f"the whole image is fitted into the top left and padded with {pad}",
             "pixels": "the center is cut out without resizing",
             "pixels_corner": "the top left is cut out without resizing",
