@@ -19,6 +19,7 @@ from windtunnel.datacheck.ranges import expected_range
 from windtunnel.errors import Unsupported
 from windtunnel.input_shapes import bare_name, shape_words
 from windtunnel.pipeline import SCHEMA, ReadyPipeline, ready_names, ready_pipeline
+from windtunnel.tflite.dtypes import COUNT_DTYPES
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 
 _BYTE: Final = 255.0
@@ -199,7 +200,7 @@ def _waveform(shape: Sequence[int], said: InputMetadata, notes: _Notes) -> dict[
 def _is_text(model: ModelFacts) -> bool:
     """Whether all inputs are ids: whole numbers, one list of each sample."""
     return all(
-        tensor.quantization is None and tensor.dtype in ("int32", "int64") and len(tensor.shape_signature) == 2
+        tensor.quantization is None and tensor.dtype in COUNT_DTYPES and len(tensor.shape_signature) == 2
         for tensor in model.inputs
     )
 

@@ -9,7 +9,7 @@ from windtunnel.diagnosis.app_diagnosis.app_result import AppFigures
 from windtunnel.diagnosis.app_diagnosis.judge_inputs import InputJudgment
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.comparison import Verdict
-from windtunnel.diagnosis.thresholds.apps.app_thresholds import BROKEN_AGREEMENT, BROKEN_OUTPUT
+from windtunnel.diagnosis.thresholds.apps.app_thresholds import BROKEN_AGREEMENT, BROKEN_APP_OUTPUT
 from windtunnel.plain_text import figure
 
 
@@ -47,4 +47,4 @@ def _is_broken(causes: Sequence[Cause], figures: AppFigures) -> bool:
         return True
     if figures.agreement is not None:
         return figures.agreement < BROKEN_AGREEMENT
-    return figures.output_nrmse is not None and figures.output_nrmse > BROKEN_OUTPUT
+    return figures.output_nrmse is not None and figures.output_nrmse > BROKEN_APP_OUTPUT

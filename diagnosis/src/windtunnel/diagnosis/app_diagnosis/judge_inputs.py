@@ -16,7 +16,7 @@ from windtunnel.diagnosis.playback.explain_inputs import explain_inputs, referen
 from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.diagnosis.playback.synthesis.grid import EVERY, Grid
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, Rows
-from windtunnel.diagnosis.thresholds.apps.playback_thresholds import UNEXPLAINED
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import INPUT_UNEXPLAINED
 from windtunnel.diagnosis.thresholds.confidences import PARTLY_REPLAYED_INPUT, REPLAYED_INPUT
 from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import Pipeline
@@ -140,7 +140,7 @@ def _grid(tensor: TensorFacts) -> Grid:
 
 def _causes(explanation: Explanation, name: str | None) -> tuple[Cause, ...]:
     """The causes of one input, which matters most first. `name`: of the input, if the model has several."""
-    partly = explanation.after > UNEXPLAINED
+    partly = explanation.after > INPUT_UNEXPLAINED
     confidence = PARTLY_REPLAYED_INPUT if partly else REPLAYED_INPUT
     found = [
         Cause(replace(finding, input=name), confidence, verified=not partly, rule="input_replayed")
@@ -154,6 +154,6 @@ def _causes(explanation: Explanation, name: str | None) -> tuple[Cause, ...]:
 def _unexplained(explanation: Explanation) -> tuple[str, ...]:
     if explanation.before is None:
         return ("the app feeds another number of values than the pipeline",)
-    if explanation.after <= UNEXPLAINED:
+    if explanation.after <= INPUT_UNEXPLAINED:
         return ()
     return (f"the input differs by nRMSE {explanation.after:.3g} from every known way to prepare it",)

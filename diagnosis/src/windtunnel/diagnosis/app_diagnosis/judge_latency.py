@@ -11,7 +11,7 @@ from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.latency.op_profile import OpTime, Profile
 from windtunnel.diagnosis.latency.slow_ops import diagnose_latency
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording
-from windtunnel.diagnosis.thresholds.apps.app_thresholds import FRAMES_TIMED, LAYERS_TIMED, OUTLIER_TIMES
+from windtunnel.diagnosis.thresholds.apps.app_thresholds import FRAMES_TIMED, LAYERS_TIMED, SLOW_FRAME_TIMES
 from windtunnel.tflite import ModelFacts
 
 
@@ -57,10 +57,10 @@ def outlier_frames(recording: EdgeRecording) -> tuple[Finding, ...]:
         known = values[1:][np.isfinite(values[1:])]
         if len(known) < FRAMES_TIMED or (median := float(np.median(known))) <= 0:
             continue
-        slow = known[known > OUTLIER_TIMES * median]
+        slow = known[known > SLOW_FRAME_TIMES * median]
         if 0 < len(slow) <= len(known) // 10:
             what = (
-                f"{name} takes more than {OUTLIER_TIMES:g} times its median of {median:.3g} ms in {len(slow)} of "
+                f"{name} takes more than {SLOW_FRAME_TIMES:g} times its median of {median:.3g} ms in {len(slow)} of "
                 f"{len(known)} frames, at most {slow.max():.3g} ms"
             )
             found.append(Finding("latency.outliers", what, "look for what else runs there, such as garbage collection"))

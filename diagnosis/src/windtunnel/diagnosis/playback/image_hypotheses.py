@@ -15,7 +15,7 @@ from windtunnel.diagnosis.playback.channel_fits import Moments, moments, total_o
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap
 from windtunnel.diagnosis.playback.framing import Geometry, Orientation
 from windtunnel.diagnosis.playback.roundings import Rounding
-from windtunnel.diagnosis.thresholds.apps.playback_thresholds import ROUNDING_SLACK
+from windtunnel.diagnosis.thresholds.apps.playback_thresholds import ROUNDED_PIXEL_SLACK
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -228,10 +228,10 @@ def _between(pixels: Pixels, own: OwnValues, hypothesis: ImageHypothesis) -> tup
         values = span.of(colored[..., source])
         return values, values
     if rounding.stage == "pixels":
-        slack = min(1.0, rounding.step * ROUNDING_SLACK)
+        slack = min(1.0, rounding.step * ROUNDED_PIXEL_SLACK)
         ends = [span.of(rounding.of(colored + sign * slack)[..., source]) for sign in (-1, 1)]
     else:
         unit = float(np.abs(span.scale).max()) or 1.0
-        slack = min(1.0, rounding.step / unit * ROUNDING_SLACK)
+        slack = min(1.0, rounding.step / unit * ROUNDED_PIXEL_SLACK)
         ends = [rounding.of(span.of((colored + sign * slack)[..., source])) for sign in (-1, 1)]
     return np.minimum(*ends), np.maximum(*ends)

@@ -57,7 +57,7 @@ BROKEN_AGREEMENT: Annotated[
     ),
 ] = 0.9
 
-BROKEN_OUTPUT: Annotated[
+BROKEN_APP_OUTPUT: Annotated[
     float,
     Threshold(
         "nRMSE",
@@ -97,7 +97,7 @@ FRAMES_TIMED: Annotated[
     Threshold("frames", "From as many timed frames on, outliers are reported.", "chosen", "Fewer say little."),
 ] = 10
 
-OUTLIER_TIMES: Annotated[
+SLOW_FRAME_TIMES: Annotated[
     float,
     Threshold(
         "multiples of the median",

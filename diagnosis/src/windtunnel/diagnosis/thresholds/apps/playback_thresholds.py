@@ -26,7 +26,7 @@ EXPLAINED_RATIO: Annotated[
     ),
 ] = 0.5
 
-UNEXPLAINED: Annotated[
+INPUT_UNEXPLAINED: Annotated[
     float,
     Threshold(
         "nRMSE of an input",
@@ -236,7 +236,7 @@ RENUMBERED_SHARE: Annotated[
     Threshold("share of ids", "This share of them must follow it.", "chosen", "A numbering has no exceptions."),
 ] = 0.95
 
-ROUNDING_SLACK: Annotated[
+ROUNDED_PIXEL_SLACK: Annotated[
     float,
     Threshold(
         "share of a step",
