@@ -96,6 +96,7 @@ def test_a_wrong_kernel_shows_in_the_outputs_and_its_place_in_the_layers(
     assert place == (("logits", 1) if with_layers else (None, None))
     assert found.verdict == "broken"
     assert found.coverage.compared == (2 if with_layers else 0)
+    assert found.causes[0].evidence["frames"] == FRAMES
 
 
 def test_a_wrong_kernel_and_a_wrong_input_are_both_named(model: Path, tmp_path: Path) -> None:

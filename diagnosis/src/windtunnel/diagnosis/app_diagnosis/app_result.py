@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from windtunnel.datacheck.classifier_scores import Scores
 from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import SCHEMA, Verdict
+from windtunnel.diagnosis.findings.comparison import SCHEMA, VERDICTS, Verdict
 from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
-
-_WORSE: Final[tuple[Verdict, ...]] = ("healthy", "degraded", "broken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +104,11 @@ class AppDiagnoses:
     @property
     def verdict(self) -> Verdict:
         """The worst."""
-        return max((one.verdict for one in self.recordings), key=_WORSE.index)
+        return max((one.verdict for one in self.recordings), key=VERDICTS.index)
 
     def to_json(self) -> dict[str, Any]:
         """The diagnosis of the only recording; of several that of the worst, with all below `recordings`."""
-        worst = max(self.recordings, key=lambda one: (_WORSE.index(one.verdict), len(one.causes)))
+        worst = max(self.recordings, key=lambda one: (VERDICTS.index(one.verdict), len(one.causes)))
         if len(self.recordings) == 1:
             return worst.to_json()
         return worst.to_json() | {"recordings": [one.to_json() for one in self.recordings]}

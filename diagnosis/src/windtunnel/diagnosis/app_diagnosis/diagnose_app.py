@@ -189,12 +189,12 @@ def _kernels(
         return [], (), Coverage(0, total)
     floor = floor_of(facts, recording.device.accelerator)
     outputs = paired(recording.outputs, facts.outputs, facts, "output")
-    found, _ = judge_outputs(facts, outputs, runs.as_fed, floor)
+    found = judge_outputs(facts, outputs, runs.as_fed, floor)
     if not recording.layers:
         return found, (), Coverage(0, total)
     frames = range(recording.count) if recording.layer_frames is None else recording.layer_frames.tolist()
     fed = {name: [rows[index] for index in frames] for name, rows in runs.fed.items()}
-    at_layer, layers, _ = judge_layers(model, facts, fed, recording.layers, floor)
+    at_layer, layers = judge_layers(model, facts, fed, recording.layers, floor)
     # The layer explains the outputs.
     return at_layer or found, layers, Coverage(len(layers), total)
 

@@ -14,7 +14,7 @@ from windtunnel.diagnosis.app_diagnosis.app_assertions import load_assertions
 from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnoses, AppDiagnosis
 from windtunnel.diagnosis.app_diagnosis.diagnose_app import diagnose_app, reference_frames
 from windtunnel.diagnosis.comparison.compare_models import compare_models
-from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
+from windtunnel.diagnosis.findings.comparison import VERDICTS, Comparison
 from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording
 from windtunnel.diagnosis.recording.read_recordings import read_recordings
@@ -22,8 +22,6 @@ from windtunnel.diagnosis.thresholds.apps.app_thresholds import HEALTHY_LOSS
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
 from windtunnel.tflite import read_model
-
-_ORDER: tuple[Verdict, ...] = ("healthy", "degraded", "broken")
 
 
 def diagnose_files(
@@ -93,7 +91,7 @@ def _joined(diagnosis: AppDiagnosis, comparison: Comparison) -> AppDiagnosis:
         return replace(
             diagnosis, layers=diagnosis.layers or comparison.layers, coverage=_coverage(diagnosis, comparison)
         )
-    verdict = max(diagnosis.verdict, comparison.verdict, key=_ORDER.index)
+    verdict = max(diagnosis.verdict, comparison.verdict, key=VERDICTS.index)
     return replace(
         diagnosis,
         verdict=verdict,

@@ -50,7 +50,7 @@ def floor_of(facts: ModelFacts, accelerator: str) -> float:
 
 def judge_outputs(
     facts: ModelFacts, recorded: Mapping[str, Rows], replays: Mapping[str, Replayed], floor: float
-) -> tuple[list[Cause], float]:
+) -> list[Cause]:
     """The outputs of a device against those of this machine.
 
     Args:
@@ -60,10 +60,9 @@ def judge_outputs(
         floor: what another device may differ by.
 
     Returns:
-        Causes without a place, and the largest nRMSE.
+        Causes without a place.
     """
     causes: list[Cause] = []
-    largest = 0.0
     for tensor in facts.outputs:
         if tensor.name not in recorded:
             continue
@@ -76,11 +75,10 @@ def judge_outputs(
             causes += broken
             continue
         limit, nrmse = _distances(device, here, floor)
-        largest = max(largest, nrmse)
         if nrmse > limit:
             finding = DeviceKernelDiffers(tensor=tensor.name, nrmse=nrmse, limit=limit, frames=len(device))
             causes.append(Cause(finding, DEVICE_KERNEL, verified=True, rule="device_output"))
-    return causes, largest
+    return causes
 
 
 def _distances(device: NDArray[np.float64], here: Sequence[NDArray[np.float64]], floor: float) -> tuple[float, float]:
@@ -116,7 +114,7 @@ def judge_layers(
     inputs: Mapping[str, Sequence[NDArray[Any]]],
     recorded: Mapping[str, Rows],
     floor: float,
-) -> tuple[list[Cause], tuple[LayerDiff, ...], tuple[str, ...]]:
+) -> tuple[list[Cause], tuple[LayerDiff, ...]]:
     """The recorded layers of a device against those of this machine, in the order of execution.
 
     Args:
@@ -127,7 +125,7 @@ def judge_layers(
         floor: what another device may differ by.
 
     Returns:
-        The cause at the first layer that differs, if one does; the layers; and names that the model does not have.
+        The cause at the first layer that differs, if one does; and the layers that the model has.
     """
     tensors = _layers_of(facts)
     known = {name: rows for name, rows in recorded.items() if name in tensors}
@@ -145,9 +143,11 @@ def judge_layers(
         entries.append(entry)
         limit = max(floor, DEVICE_TIMES * natural)
         if not causes and (nearest > limit or entry.problem is not None):
-            finding = DeviceKernelDiffers(tensor=name, nrmse=nearest, limit=limit, frames=len(few), op=op)
+            finding = DeviceKernelDiffers(
+                tensor=name, nrmse=nearest, limit=limit, frames=len(here[XNNPACK][name]), op=op
+            )
             causes.append(Cause(finding, DEVICE_KERNEL, name, index, verified=True, rule="device_layer"))
-    return causes, tuple(entries), tuple(name for name in recorded if name not in tensors)
+    return causes, tuple(entries)
 
 
 def _compared(

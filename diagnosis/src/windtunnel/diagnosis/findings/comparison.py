@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
@@ -17,6 +17,8 @@ from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.tasks.task_sums import TaskDiff
 
 Verdict = Literal["healthy", "degraded", "broken"]
+# From good to bad.
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
 SCHEMA = "windtunnel.diagnosis/1"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from windtunnel.accelerators import BUILTIN, XNNPACK, accelerator_name, spelled_in_comparisons
 from windtunnel.arm_emulator import CPUS
-from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
+from windtunnel.diagnosis.findings.comparison import VERDICTS, Comparison
 from windtunnel.diagnosis.kernels.kernel_matrix import compare_kernels
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport
 from windtunnel.diagnosis.kernels.kernel_sets import parse_kernels
@@ -18,7 +18,6 @@ from windtunnel.farms.properties import properties_of
 from windtunnel.isolation import Pool
 from windtunnel.plan import Plan
 
-_ORDER: Final[tuple[Verdict, ...]] = ("healthy", "degraded", "broken")
 # What an emulated processor can run, as the end of an accelerator's name.
 _ENDS: Final[Mapping[str, str]] = {XNNPACK: "", BUILTIN: f":{spelled_in_comparisons(BUILTIN)}"}
 
@@ -94,7 +93,7 @@ def joined(comparison: Comparison, report: KernelReport) -> Comparison:
         return replace(comparison, settings=settings, excluded=excluded)
     return replace(
         comparison,
-        verdict=max(comparison.verdict, report.verdict, key=_ORDER.index),
+        verdict=max(comparison.verdict, report.verdict, key=VERDICTS.index),
         reasons=(*comparison.reasons, *report.reasons),
         causes=(*comparison.causes, *report.causes),
         excluded=tuple(one for one in comparison.excluded if one.code != "kernel"),

@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.pipeline.ops.image.color import rgb_from_yuv
+
 Pixels = NDArray[np.float32]
 
-# Kr and Kb of ITU-R BT.601-7 and BT.709-6.
-_LUMA: Final = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+_MATRICES: Final = ("bt601", "bt709")
 _RANGES: Final = ("full", "video")
 _GAMMAS: Final = (1 / 2.4, 1 / 2.2, 1 / 1.8, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4)
 
@@ -34,7 +35,7 @@ UNCHANGED: Final = ColorMap("unchanged", "the colors are as they are", _as_it_is
 
 
 def encoding(matrix: str, scale: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """RGB to YUV as an affine map (ITU-R BT.601-7, BT.709-6).
+    """RGB to YUV as an affine map: the inverse of the pipeline's.
 
     Args:
         matrix: bt601 or bt709.
@@ -43,15 +44,9 @@ def encoding(matrix: str, scale: str) -> tuple[NDArray[np.float64], NDArray[np.f
     Returns:
         Matrix (3, 3) and offset (3,): yuv = matrix @ rgb + offset.
     """
-    red, blue = _LUMA[matrix]
-    luma = np.array([red, 1 - red - blue, blue])
-    blue_difference = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))
-    red_difference = (np.array([1, 0, 0]) - luma) / (2 * (1 - red))
-    found = np.stack([luma, blue_difference, red_difference])
-    offset = np.array([0.0, 128.0, 128.0])
-    if scale == "video":
-        return found * np.array([219 / 255, 224 / 255, 224 / 255])[:, None], offset + np.array([16.0, 0.0, 0.0])
-    return found, offset
+    decode, offset = rgb_from_yuv(matrix, scale)
+    encode = np.asarray(np.linalg.inv(decode), np.float64)
+    return encode, -encode @ offset
 
 
 def _affine(matrix: NDArray[np.float64], offset: NDArray[np.float64]) -> Callable[[Pixels], Pixels]:
@@ -65,17 +60,14 @@ def _affine(matrix: NDArray[np.float64], offset: NDArray[np.float64]) -> Callabl
 
 def _decoded(matrix: str, scale: str) -> Callable[[Pixels], Pixels]:
     """YUV to RGB."""
-    encode, offset = encoding(matrix, scale)
-    decode = np.asarray(np.linalg.inv(encode), np.float64)
-    return _affine(decode, -decode @ offset)
+    return _affine(*rgb_from_yuv(matrix, scale))
 
 
 def _through(first: tuple[str, str], second: tuple[str, str]) -> Callable[[Pixels], Pixels]:
     """RGB to YUV in one way, and back in another."""
     encode, before = encoding(*first)
-    back, after = encoding(*second)
-    decode = np.linalg.inv(back)
-    return _affine(decode @ encode, decode @ (before - after))
+    decode, after = rgb_from_yuv(*second)
+    return _affine(decode @ encode, decode @ before + after)
 
 
 def gamma(exponent: float) -> ColorMap:
@@ -129,7 +121,7 @@ def color_maps(*, from_yuv: bool) -> tuple[ColorMap, ...]:
     Returns:
         The changes, without "unchanged".
     """
-    kinds = [(matrix, scale) for matrix in _LUMA for scale in _RANGES]
+    kinds = [(matrix, scale) for matrix in _MATRICES for scale in _RANGES]
     if from_yuv:
         decoded = [
             ColorMap(

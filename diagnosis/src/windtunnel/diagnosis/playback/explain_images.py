@@ -71,7 +71,7 @@ class ImageSearch:
         self._memory = memory
         self._maps = color_maps(from_yuv=from_yuv)
         self._roundings = roundings_for(list(frames.values()))
-        self.floor = ROUNDING_MISFIT + step / np.sqrt(12) / frames.width
+        self._floor = floor_of(frames, step)
         self.table: Table[Judged] = Table()
 
     def run(self) -> Judged:
@@ -111,7 +111,7 @@ class ImageSearch:
 
     def simplest(self) -> Judged:
         """The hypothesis with the fewest differences among those that explain enough."""
-        return self.table.simplest(self.floor, EXPLAINED_RATIO)
+        return self.table.simplest(self._floor, EXPLAINED_RATIO)
 
     def _geometries(
         self, alignment: Alignment, *, with_others: bool
@@ -222,6 +222,19 @@ def is_alike(first: Sampler, second: Sampler) -> bool:
         Whether they do.
     """
     return first == second or (first.alike != "" and first.alike == second.alike)
+
+
+def floor_of(frames: Frames, step: float) -> float:
+    """The misfit that rounding to 8 bits and to the steps of the input explain.
+
+    Args:
+        frames: what the app fed.
+        step: of the input's quantization; 0: it is not quantized.
+
+    Returns:
+        nRMSE.
+    """
+    return float(ROUNDING_MISFIT + step / np.sqrt(12) / frames.width)
 
 
 def frames_of(

@@ -12,7 +12,7 @@ from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.kinds.preprocessing import Proof
 from windtunnel.diagnosis.playback.align_images import align
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap
-from windtunnel.diagnosis.playback.explain_images import ImageSearch, frames_of, is_alike
+from windtunnel.diagnosis.playback.explain_images import ImageSearch, floor_of, frames_of, is_alike
 from windtunnel.diagnosis.playback.framing import GEOMETRY, LETTERBOXES, Geometry, geometry_of
 from windtunnel.diagnosis.playback.image_hypotheses import Judged, OwnValues, Range
 from windtunnel.diagnosis.playback.image_words import finding_of
@@ -64,12 +64,14 @@ def explain_image_inputs(
     picked = _most_contrast(images)
     raws = [raw[index] for index in picked]
     straight, other = (_as_images(fed[picked], size, planar=one) for one in (planar, not planar))
+    frames = frames_of(raws, list(straight), list(images[picked]), limits)
+    if before is not None and before <= floor_of(frames, step):
+        return Explanation((), before, before, len(raw))
     memory = _is_other_memory(raws, straight, other, geometry)
-    frames = frames_of(raws, list(other if memory else straight), list(images[picked]), limits)
+    if memory:
+        frames = frames_of(raws, list(other), list(images[picked]), limits)
     from_yuv = any(one.op == "yuv_to_rgb" for one in pipeline.steps)
     search = ImageSearch(frames, geometry, own, memory=memory, from_yuv=from_yuv, step=step)
-    if before is not None and before <= search.floor:
-        return Explanation((), before, before, len(raw))
     found, notes = _without_alike(search, search.run(), geometry)
     proof_of = _Proofs(search, found, before, len(picked))
     families = set(found.hypothesis.families)
